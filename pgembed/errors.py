@@ -1,0 +1,133 @@
+"""Every error of the package: one class is one SQLSTATE.
+
+Messages follow PostgreSQL's conventions: lower case, no full stop, what was expected and what was found. A hint is a sentence the
+reader can act on. Client code decides by ``sqlstate``, never by text.
+"""
+
+from __future__ import annotations
+
+
+class PgembedError(Exception):
+    """Base of all errors raised on purpose.
+
+    Args:
+        message: what is wrong, with expected and actual values.
+        hint: what the reader can do about it.
+        detail: more facts, where the message would grow too long.
+    """
+
+    sqlstate = "XX000"  # internal_error
+
+    def __init__(self, message: str, *, hint: str | None = None, detail: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.detail = detail
+
+
+class InvalidParameter(PgembedError):
+    """An argument's value is outside of what it may be."""
+
+    sqlstate = "22023"  # invalid_parameter_value
+
+
+class NullNotAllowed(PgembedError):
+    """NULL was given where a value is needed."""
+
+    sqlstate = "22004"  # null_value_not_allowed
+
+
+class DimensionMismatch(PgembedError):
+    """Two vectors, or a vector and its column or model, do not fit each other, or a number is not finite."""
+
+    sqlstate = "22000"  # data_exception
+
+
+class SyntaxFault(PgembedError):
+    """A filter or a source is not one SQL expression."""
+
+    sqlstate = "42601"  # syntax_error
+
+
+class DatatypeMismatch(PgembedError):
+    """An expression or a column has another type than the one needed."""
+
+    sqlstate = "42804"  # datatype_mismatch
+
+
+class UnknownObject(PgembedError):
+    """A model, an embedded column or a linker of that name does not exist."""
+
+    sqlstate = "42704"  # undefined_object
+
+
+class DuplicateObject(PgembedError):
+    """Something of that name exists already."""
+
+    sqlstate = "42710"  # duplicate_object
+
+
+class UnknownColumn(PgembedError):
+    """A table has no column of that name."""
+
+    sqlstate = "42703"  # undefined_column
+
+
+class AmbiguousColumn(PgembedError):
+    """A table has several embedded columns and the call names none."""
+
+    sqlstate = "42702"  # ambiguous_column
+
+
+class UnknownTable(PgembedError):
+    """A table does not exist (any more)."""
+
+    sqlstate = "42P01"  # undefined_table
+
+
+class WrongObjectType(PgembedError):
+    """The object is of another kind than the call needs, such as a scalar where a table's row type belongs."""
+
+    sqlstate = "42809"  # wrong_object_type
+
+
+class InvalidTableDefinition(PgembedError):
+    """The table lacks something that the call needs, such as a primary key."""
+
+    sqlstate = "42P16"  # invalid_table_definition
+
+
+class InsufficientPrivilege(PgembedError):
+    """The caller may not do this."""
+
+    sqlstate = "42501"  # insufficient_privilege
+
+
+class NotReady(PgembedError):
+    """The object, or the installation, is not in a state that allows the call."""
+
+    sqlstate = "55000"  # object_not_in_prerequisite_state
+
+
+class NotSupported(PgembedError):
+    """The call is understood but not provided."""
+
+    sqlstate = "0A000"  # feature_not_supported
+
+
+class LimitExceeded(PgembedError):
+    """A limit of PostgreSQL, of pgvector or of a model is exceeded."""
+
+    sqlstate = "54000"  # program_limit_exceeded
+
+
+class FileMissing(PgembedError):
+    """A file of the installation is missing."""
+
+    sqlstate = "58P01"  # undefined_file
+
+
+class FileDamaged(PgembedError):
+    """A file of the installation is not the one its checksum names."""
+
+    sqlstate = "F0000"  # config_file_error
