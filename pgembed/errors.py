@@ -25,6 +25,14 @@ class PgembedError(Exception):
         self.detail = detail
 
 
+class StatementRefused(PgembedError):
+    """PostgreSQL refused a statement that was only prepared; the SQLSTATE is PostgreSQL's own."""
+
+    def __init__(self, message: str, *, sqlstate: str, hint: str | None = None, detail: str | None = None) -> None:
+        super().__init__(message, hint=hint, detail=detail)
+        self.sqlstate = sqlstate
+
+
 class InvalidParameter(PgembedError):
     """An argument's value is outside of what it may be."""
 
@@ -113,6 +121,12 @@ class NotSupported(PgembedError):
     """The call is understood but not provided."""
 
     sqlstate = "0A000"  # feature_not_supported
+
+
+class NoDataFound(PgembedError):
+    """No row has the key that was given."""
+
+    sqlstate = "P0002"  # no_data_found
 
 
 class LimitExceeded(PgembedError):

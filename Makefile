@@ -1,0 +1,57 @@
+# Every target sets up what it needs, also on a new machine. What is installed goes below /var/lib/pgembed (as root) or
+# ~/.local/share/pgembed, into a folder of this checkout's own; PGEMBED_HOME names another.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint types psql url stop clean install install-test
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+
+# Nothing is written into the checkout.
+export PYTHONDONTWRITEBYTECODE := 1
+export PGEMBED_HOME := $(shell docker/install --checkout --print-home)
+venv := $(PGEMBED_HOME)/venv/bin
+
+# A server of this run's own, gone at its end: two runs at once don't meet.
+define with_server
+name=$(1)-$$$$; trap '"$(venv)/pgembed" server remove --name '$$name EXIT; \
+PGEMBED_URL="$$("$(venv)/pgembed" server url --name $$name --throw-away)" && export PGEMBED_URL &&
+endef
+
+help:  ## what there is to make
+	@sed -n 's/^\([a-z]*\):.*## */\1\t/p' Makefile | expand -t 8
+
+install:
+	@docker/install --checkout
+
+install-test:
+	@docker/install --checkout --extras test,lint
+
+demo: install  ## set up all it needs and show what pgembed does, on real rows
+	@"$(venv)/pgembed" demo $(if $(ALL),--all)
+
+test: install-test  ## set up all it needs and run every test (ARGS="tests/unit -k name" for some)
+	@$(call with_server,test) "$(venv)/python" -P -m pytest -p no:cacheprovider $(ARGS)
+
+bench: install-test  ## the benchmarks, as a table and a plot
+	@$(call with_server,bench) "$(venv)/python" -P -m pytest -p no:cacheprovider -m benchmark -s tests/benchmarks $(ARGS)
+
+lint: install-test  ## ruff
+	@"$(venv)/ruff" check --no-cache . && "$(venv)/ruff" format --no-cache --check .
+
+types: install-test  ## mypy
+	@"$(venv)/mypy" --cache-dir "$(PGEMBED_HOME)/mypy-cache"
+
+psql: install  ## a shell on the private server
+	@"$(venv)/pgembed" server psql
+
+url: install  ## start the private server if need be and print its URL (make -s url)
+	@"$(venv)/pgembed" server url
+
+stop:  ## stop the private server
+	@test ! -x "$(venv)/pgembed" || "$(venv)/pgembed" server stop
+
+clean:  ## delete the private servers with their data, and all that was installed for this checkout
+	@for folder in "$(PGEMBED_HOME)"/server-*-* "$(PGEMBED_HOME)"/server-*; do \
+		test ! -d "$$folder" || "$(venv)/pgembed" server remove --name "$$(basename "$$folder" | cut -s -d- -f3-)"; done
+	@rm -rf "$(PGEMBED_HOME)"/venv "$(PGEMBED_HOME)"/mypy-cache "$(PGEMBED_HOME)"/postgresql-version "$(PGEMBED_HOME)"/.lock
+	@test ! -d "$(PGEMBED_HOME)" || rmdir "$(PGEMBED_HOME)"

@@ -1,0 +1,220 @@
+"""columns: what is known of a table and its embedded columns, and how its names are written in SQL."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pgembed import errors
+from pgembed.database import Database, Row
+
+# Metric -> pgvector's operator and the stem of its operator classes.
+OPERATORS = {"cosine": "<=>", "l2": "<->", "inner_product": "<#>"}
+OPCLASSES = {"cosine": "cosine_ops", "l2": "l2_ops", "inner_product": "ip_ops"}
+VECTOR_TYPES = ("vector", "halfvec")
+
+
+_PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the user's, as the catalogs describe it.
+
+    Attributes:
+        sql: the table in SQL, schema-qualified and quoted.
+        alias: its own name, quoted: what expressions of the user's may call it.
+        may_own: the caller is its owner, or a member of the owner, or a superuser.
+        keys: (column quoted, type) of the primary key, in its order; () where there is none.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    relkind: str
+    owner: str
+    may_own: bool
+    keys: tuple[tuple[str, str], ...]
+
+    @property
+    def sql(self) -> str:
+        return f"{quote(self.schema)}.{quote(self.name)}"
+
+    @property
+    def shown(self) -> str:
+        """The table as a person would write it in a call: quotes only where they are needed."""
+        parts = [self.name] if self.schema == "public" else [self.schema, self.name]
+        return ".".join(part if _PLAIN.fullmatch(part) else quote(part) for part in parts)
+
+    @property
+    def alias(self) -> str:
+        return quote(self.name)
+
+    def key_text(self, alias: str) -> str:
+        """SQL for a row's key as text: the value of a simple key, a JSON array of a composite one."""
+        if not self.keys:
+            raise self.no_key()
+        columns = [f"{alias}.{column}" for column, _ in self.keys]
+        if len(columns) == 1:
+            return f"{columns[0]}::pg_catalog.text"
+        return f"pg_catalog.jsonb_build_array({', '.join(columns)})::pg_catalog.text"
+
+    def key_matches(self, alias: str, parameter: str) -> str:
+        """SQL that is true for the row whose key is in a parameter of type text, as `key_text` writes it."""
+        if not self.keys:
+            raise self.no_key()
+        if len(self.keys) == 1:
+            column, kind = self.keys[0]
+            return f"{alias}.{column} = {parameter}::pg_catalog.text::{kind}"
+        return " AND ".join(
+            f"{alias}.{column} = ({parameter}::pg_catalog.jsonb->>{position})::{kind}"
+            for position, (column, kind) in enumerate(self.keys)
+        )
+
+    def no_key(self) -> errors.PgembedError:
+        return errors.InvalidTableDefinition(
+            f'table "{self.name}" has no primary key',
+            hint=f"ALTER TABLE {self.sql} ADD PRIMARY KEY (...), then try again.",
+        )
+
+
+@dataclass(frozen=True)
+class Column:
+    """An embedded column, as the registry and the catalogs describe it. ``dim`` is None for a vector column without a dimension."""
+
+    table: Table
+    name: str
+    source: str | None
+    source_function: str | None
+    hash_column: str | None
+    model: str | None
+    fingerprint: str | None
+    metric: str
+    sync: str
+    adopted: bool
+    type: str
+    dim: int | None
+    index_name: str | None
+    index_method: str | None
+    vector_schema: str
+
+    @property
+    def sql(self) -> str:
+        """The column's name, quoted."""
+        return quote(self.name)
+
+    @property
+    def operator(self) -> str:
+        """The metric's operator, schema-qualified: a caller's search_path may not contain pgvector's schema."""
+        return f"OPERATOR({self.vector_schema}.{OPERATORS[self.metric]})"
+
+    @property
+    def label(self) -> str:
+        """The column in messages."""
+        return f"{self.table.name}.{self.name}"
+
+    def freshness(self, alias: str) -> str:
+        """SQL for the state of a row; only the two columns of ours are read, never the source."""
+        hashed = f"{alias}.{quote(self.hash_column)}" if self.hash_column else "NULL::pg_catalog.bytea"
+        return f"pgembed.freshness({alias}.{self.sql}, {hashed})"
+
+
+def quote(name: str) -> str:
+    """An identifier in SQL, always quoted: right for every name, whatever the server's keywords are."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A string constant in SQL, for the bodies of generated objects, where parameters cannot be."""
+    escaped = text.replace("'", "''")
+    return "E'" + escaped.replace("\\", "\\\\") + "'" if "\\" in text else f"'{escaped}'"
+
+
+def table(db: Database, target: str | None) -> tuple[Table, list[Column]]:
+    """Look up a table and its embedded columns, by column name.
+
+    Args:
+        target: the table as regclass writes it.
+    Raises:
+        errors.NullNotAllowed: the target is NULL.
+        errors.UnknownTable: there is no such table (any more).
+    """
+    if target is None:
+        raise errors.NullNotAllowed("target is NULL", hint="Name a table: 'product' or 'schema.product'.")
+    rows = db.execute("SELECT * FROM pgembed._describe($1)", ["pg_catalog.regclass"], [target])
+    if not rows:
+        raise errors.UnknownTable(f"table with OID {target} does not exist", hint="Was it dropped in the meantime?")
+    first = rows[0]
+    found = Table(
+        oid=first["table_oid"],
+        schema=first["schema_name"],
+        name=first["table_name"],
+        relkind=first["relkind"],
+        owner=first["owner"],
+        may_own=first["may_own"],
+        keys=tuple(zip(map(quote, first["key_columns"] or ()), first["key_types"] or (), strict=True)),
+    )
+    return found, [_column(found, row) for row in rows if row["column_name"] is not None]
+
+
+def column(db: Database, target: str | None, name: str | None) -> Column:
+    """The embedded column that a call means.
+
+    Args:
+        name: its name; None where the table has only one.
+    Raises:
+        errors.UnknownObject: the table has no embedded column, or none of that name.
+        errors.AmbiguousColumn: no name was given and there are several.
+        errors.UnknownColumn: it is registered, but the table's column is gone or was renamed.
+    """
+    described, columns = table(db, target)
+    names = ", ".join(known.name for known in columns)
+    if name is not None:
+        chosen = [known for known in columns if known.name == name]
+        if not chosen:
+            raise errors.UnknownObject(
+                f'column "{name}" of table "{described.name}" is not an embedded column',
+                hint=f"Embedded columns of this table: {names}." if names else _how_to_embed(described),
+            )
+    elif not columns:
+        raise errors.UnknownObject(f'table "{described.name}" has no embedded column', hint=_how_to_embed(described))
+    elif len(columns) > 1:
+        raise errors.AmbiguousColumn(
+            f'table "{described.name}" has {len(columns)} embedded columns: {names}',
+            hint=f"Say which one is meant: column_name => '{columns[0].name}'.",
+        )
+    else:
+        chosen = columns
+    if chosen[0].type not in VECTOR_TYPES:
+        raise errors.UnknownColumn(
+            f'the embedded column "{chosen[0].name}" of table "{described.name}" does not exist any more',
+            hint=f"Was it renamed or dropped? SELECT pgembed.drop_embedding('{described.shown}', '{chosen[0].name}') forgets it.",
+        )
+    return chosen[0]
+
+
+def _how_to_embed(found: Table) -> str:
+    return (
+        f"SELECT pgembed.add_embedding('{found.shown}', 'a source expression') adds one, "
+        "pgembed.adopt_embedding() declares a vector column that exists already."
+    )
+
+
+def _column(found: Table, row: Row) -> Column:
+    return Column(
+        table=found,
+        name=row["column_name"],
+        source=row["source"],
+        source_function=row["source_function"],
+        hash_column=row["hash_column"],
+        model=row["model"],
+        fingerprint=row["fingerprint"],
+        metric=row["metric"],
+        sync=row["sync"],
+        adopted=row["adopted"],
+        type=row["column_type"] or "",
+        dim=row["dim"],
+        index_name=row["index_name"],
+        index_method=row["index_method"],
+        vector_schema=row["vector_schema"],
+    )

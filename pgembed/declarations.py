@@ -1,0 +1,347 @@
+"""declarations: what makes a table's column an embedded column, and what undoes it.
+
+An embedded column is a vector column in the user's own table, a hash column beside it (see `pgembed.freshness` in SQL), a function that
+computes the source text of a row, and a trigger that marks a row stale when that text has changed. All of them are ordinary objects of
+the table's owner in the table's schema; only the line in the registry is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from pgembed import columns, errors, following
+from pgembed.columns import Column, Table, quote
+from pgembed.database import Database
+
+Writer = Callable[[Table, str, Sequence[str], Sequence[object]], None]
+
+
+class ModelLike(Protocol):
+    """What a declaration needs to know of a model."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def fingerprint(self) -> str: ...
+
+
+SYNC = ("auto", "manual")
+LATER = ("immediate", "queued")
+
+
+def add(
+    db: Database,
+    write: Writer,
+    target: str | None,
+    source: str | None,
+    model: ModelLike,
+    column_name: str | None,
+    sync: str | None,
+    metric: str | None,
+) -> None:
+    """Give a table an embedded column; see `pgembed.add_embedding` in SQL. Rows are embedded by refresh, not here.
+
+    Raises:
+        errors.NullNotAllowed: target, source or column_name is NULL.
+        errors.DuplicateObject: the column exists already.
+        errors.InvalidTableDefinition: the table has no primary key, by which refresh finds rows again.
+        errors.StatementRefused, errors.SyntaxFault: the source is not one expression over the table.
+    """
+    found, known = columns.table(db, target)
+    name = _required(column_name, "column_name")
+    _checked_choice("sync", sync, SYNC, LATER)
+    _checked_choice("metric", metric, tuple(columns.OPERATORS))
+    _must_follow(found)
+    if any(column.name == name for column in known):
+        raise errors.DuplicateObject(
+            f'column "{name}" of table "{found.name}" is an embedded column already',
+            hint="pgembed.alter_embedding() changes it, pgembed.drop_embedding() drops it; another column_name adds a second one.",
+        )
+    if following.column_type(db, found, name) is not None:
+        raise errors.DuplicateObject(
+            f'column "{name}" of table "{found.name}" exists already',
+            hint="Choose another column_name, or declare an existing vector column with pgembed.adopt_embedding().",
+        )
+    text = following.prove_source(db, found, _required(source, "source"))
+    with following.as_owner(db, found):
+        schema = _vector_schema(db)
+        db.execute(f"ALTER TABLE {found.sql} ADD COLUMN {quote(name)} {schema}.vector({model.dim})")
+        function, hash_column = following.follow(db, found, name, text, _vector_schema(db))
+    _register(write, found, name, text, function, hash_column, model, metric, sync, adopted=False)
+
+
+def adopt(
+    db: Database,
+    write: Writer,
+    target: str | None,
+    column_name: str | None,
+    model: ModelLike | None,
+    source: str | None,
+    metric: str | None,
+    sync: str | None,
+) -> None:
+    """Declare a column of vectors that exists; see `pgembed.adopt_embedding` in SQL. Its rows count as fresh, for nobody can know better.
+
+    Raises:
+        errors.UnknownColumn, errors.DatatypeMismatch: there is no such column, or it is not a vector column.
+        errors.DimensionMismatch: the model makes vectors of another dimension.
+    """
+    found, known = columns.table(db, target)
+    name = _required(column_name, "column_name")
+    if any(column.name == name for column in known):
+        raise errors.DuplicateObject(
+            f'column "{name}" of table "{found.name}" is an embedded column already',
+            hint="pgembed.alter_embedding() changes it, pgembed.drop_embedding() forgets it.",
+        )
+    if found.relkind not in "rpm":
+        raise errors.WrongObjectType(f'"{found.name}" is not a table', hint="Adopt the column of the table behind it.")
+    kind = following.column_type(db, found, name)
+    if kind is None:
+        raise errors.UnknownColumn(
+            f'column "{name}" of table "{found.name}" does not exist', hint="pgembed.add_embedding() makes a new one."
+        )
+    if kind not in columns.VECTOR_TYPES:
+        raise errors.DatatypeMismatch(
+            f'column "{name}" of table "{found.name}" is of type {kind}, not vector or halfvec',
+            hint="Adopt a column of one of pgvector's types vector and halfvec.",
+        )
+    _checked_choice("sync", sync, SYNC, LATER)
+    chosen = metric or _indexed_metric(db, found, name) or "cosine"
+    _checked_choice("metric", chosen, tuple(columns.OPERATORS))
+    dim = _stored_dim(db, found, name)
+    if model is not None and dim is not None and dim != model.dim:
+        raise errors.DimensionMismatch(
+            f'column "{name}" holds vectors of {dim} dimensions, model "{model.name}" makes {model.dim}',
+            hint="Name the model that made the column, or none: then queries are vectors.",
+        )
+    function = hash_column = text = None
+    if source is not None:
+        if model is None:
+            raise errors.NullNotAllowed(
+                "a source needs a model that embeds it",
+                hint="Name the model, or leave out the source and search with vectors.",
+            )
+        _must_follow(found)
+        text = following.prove_source(db, found, source)
+        with following.as_owner(db, found):
+            function, hash_column = following.follow(db, found, name, text, _vector_schema(db))
+    _register(write, found, name, text, function, hash_column, model, chosen, sync, adopted=True)
+
+
+def alter(
+    db: Database,
+    write: Writer,
+    column: Column,
+    source: str | None,
+    model: ModelLike | None,
+    metric: str | None,
+    sync: str | None,
+) -> None:
+    """Change what an embedded column is made of; what is None stays.
+
+    A new source marks all rows stale: their vectors serve until refresh. A new model empties the column, because vectors of two models
+    cannot be compared and a search meanwhile must not.
+    """
+    found = column.table
+    name = column.name
+    _checked_choice("sync", sync or column.sync, SYNC, LATER)
+    _checked_choice("metric", metric or column.metric, tuple(columns.OPERATORS))
+    text, function, hash_column = column.source, column.source_function, column.hash_column
+    if source is not None:
+        _must_follow(found)
+        text = following.prove_source(db, found, source)
+    with following.as_owner(db, found):
+        if source is not None:
+            following.unfollow(db, column)
+            function, hash_column = following.follow(db, found, name, str(text), column.vector_schema, column.hash_column)
+            if column.hash_column is not None:
+                hashed = quote(column.hash_column)
+                db.execute(
+                    f"UPDATE {found.sql} SET {hashed} = CASE WHEN pg_catalog.octet_length({hashed}) IN (16, 17)"
+                    f" THEN '\\x00'::pg_catalog.bytea || pg_catalog.substr({hashed}, pg_catalog.octet_length({hashed}) - 15)"
+                    " ELSE '\\x00'::pg_catalog.bytea END"
+                )
+            else:
+                db.execute(f"UPDATE {found.sql} SET {quote(str(hash_column))} = '\\x00'::pg_catalog.bytea")
+        if model is not None and model.fingerprint != column.fingerprint:
+            _change_model(db, column, model, hash_column)
+    write(
+        found,
+        "UPDATE pgembed._embedding SET source = $3, source_function = $4, hash_column = $5, model = coalesce($6, model),"
+        " fingerprint = coalesce($7, fingerprint), metric = coalesce($8, metric), sync = coalesce($9, sync), last_error = NULL"
+        " WHERE table_name = $1::oid::regclass AND column_name = $2",
+        ["oid", "name", "text", "text", "name", "text", "text", "text", "text"],
+        [
+            found.oid,
+            name,
+            text,
+            function,
+            hash_column,
+            model.name if model else None,
+            model.fingerprint if model else None,
+            metric,
+            sync,
+        ],
+    )
+
+
+def drop(db: Database, write: Writer, target: str | None, column_name: str | None, keep_column: bool | None) -> None:
+    """Undo `add` or `adopt`.
+
+    Args:
+        keep_column: keep the vectors; None keeps them only where the column was adopted.
+    Raises:
+        errors.UnknownObject: there is no such embedded column.
+    """
+    found, known = columns.table(db, target)
+    gone = [column for column in known if column.name == column_name and column.type not in columns.VECTOR_TYPES]
+    column = gone[0] if gone else columns.column(db, target, column_name)
+    keep = column.adopted if keep_column is None else keep_column
+    with following.as_owner(db, found):
+        following.unfollow(db, column)
+        dropped = [column.hash_column] if column.hash_column else []
+        if not keep:
+            dropped.append(column.name)
+        for name in dropped:
+            db.execute(f"ALTER TABLE {found.sql} DROP COLUMN IF EXISTS {quote(name)}")
+    write(
+        found,
+        "DELETE FROM pgembed._embedding WHERE table_name = $1::oid::regclass AND column_name = $2",
+        ["oid", "name"],
+        [found.oid, column.name],
+    )
+
+
+def _change_model(db: Database, column: Column, model: ModelLike, hash_column: str | None) -> None:
+    if column.source is None and hash_column is None:
+        raise errors.NotSupported(
+            f"{column.label} has no source from which another model could embed it",
+            hint="Give the source in the same call, or drop and adopt the column again with the model that made it.",
+        )
+    found = column.table
+    if column.dim != model.dim:
+        indexes = db.execute(
+            "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name FROM pg_catalog.pg_index AS x"
+            " JOIN pg_catalog.pg_class AS c ON c.oid = x.indexrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+            " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = ANY (x.indkey)"
+            " WHERE x.indrelid = $1 AND a.attname = $2",
+            ["pg_catalog.oid", "pg_catalog.name"],
+            [found.oid, column.name],
+        )
+        for row in indexes:
+            db.execute(f"DROP INDEX {row['name']}")
+        db.execute(
+            f"ALTER TABLE {found.sql} ALTER COLUMN {column.sql} TYPE {column.vector_schema}.{column.type}({model.dim}) USING NULL"
+        )
+    db.execute(f"UPDATE {found.sql} SET {column.sql} = NULL, {quote(str(hash_column))} = NULL")
+    db.notice(
+        f"{column.label} is empty now: vectors of {column.model or 'an unknown model'} and {model.name} cannot be compared",
+        hint=f"CALL pgembed.refresh('{found.shown}', '{column.name}') embeds its rows anew.",
+    )
+
+
+def _register(
+    write: Writer,
+    found: Table,
+    name: str,
+    source: str | None,
+    function: str | None,
+    hash_column: str | None,
+    model: ModelLike | None,
+    metric: str | None,
+    sync: str | None,
+    *,
+    adopted: bool,
+) -> None:
+    # A line may be left of a dropped column of the same name, or of a dropped table of the same number.
+    write(
+        found,
+        "INSERT INTO pgembed._embedding (table_name, column_name, source, source_function, hash_column, model, fingerprint, metric, sync,"
+        " adopted) VALUES ($1::oid::regclass, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        ["oid", "name", "text", "text", "name", "text", "text", "text", "text", "bool"],
+        [
+            found.oid,
+            name,
+            source,
+            function,
+            hash_column,
+            model.name if model else None,
+            model.fingerprint if model else None,
+            metric,
+            sync,
+            adopted,
+        ],
+    )
+
+
+def _must_follow(found: Table) -> None:
+    if found.relkind not in "rp":
+        raise errors.WrongObjectType(
+            f'"{found.name}" is not a table',
+            hint="Embed the columns of the table behind it; a view can select the embedding too.",
+        )
+    if not found.may_own:
+        raise errors.InsufficientPrivilege(
+            f'must be owner of table "{found.name}"',
+            hint=f'Its owner is the role "{found.owner}"; SET ROLE to it where you may.',
+        )
+    if not found.keys:
+        raise found.no_key()
+
+
+def _indexed_metric(db: Database, found: Table, name: str) -> str | None:
+    """The metric of an index on the column, where one says it."""
+    rows = db.execute(
+        "SELECT oc.opcname FROM pg_catalog.pg_index AS x JOIN pg_catalog.pg_opclass AS oc ON oc.oid = x.indclass[0]"
+        " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]"
+        " WHERE x.indrelid = $1 AND a.attname = $2 ORDER BY x.indexrelid",
+        ["pg_catalog.oid", "pg_catalog.name"],
+        [found.oid, name],
+    )
+    said = [metric for row in rows for metric, stem in columns.OPCLASSES.items() if str(row["opcname"]).endswith("_" + stem)]
+    return said[0] if said else None
+
+
+def _stored_dim(db: Database, found: Table, name: str) -> int | None:
+    """Dimensions of a vector column: declared, else those of some row, else None."""
+    declared = db.execute(
+        "SELECT atttypmod FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attname = $2",
+        ["pg_catalog.oid", "pg_catalog.name"],
+        [found.oid, name],
+    )[0]["atttypmod"]
+    if declared > 0:
+        return int(declared)
+    schema = _vector_schema(db)
+    rows = db.execute(f"SELECT {schema}.vector_dims({quote(name)}) AS dim FROM {found.sql} WHERE {quote(name)} IS NOT NULL LIMIT 1")
+    return int(rows[0]["dim"]) if rows else None
+
+
+def _vector_schema(db: Database) -> str:
+    rows = db.execute(
+        "SELECT pg_catalog.quote_ident(n.nspname) AS name FROM pg_catalog.pg_extension AS e"
+        " JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
+    )
+    if not rows:
+        raise errors.NotReady("the extension vector is not installed in this database", hint="CREATE EXTENSION vector.")
+    return str(rows[0]["name"])
+
+
+def _required(value: str | None, what: str) -> str:
+    if value is None:
+        raise errors.NullNotAllowed(f"{what} is NULL", hint=f"Give {what}.")
+    return value
+
+
+def _checked_choice(what: str, value: str | None, known: tuple[str, ...], later: tuple[str, ...] = ()) -> None:
+    if value in later:
+        raise errors.NotSupported(
+            f"{what} => '{value}' is not provided by this version",
+            hint=f"Use one of: {', '.join(known)}; then CALL pgembed.refresh().",
+        )
+    if value not in known:
+        raise errors.InvalidParameter(
+            f"{what} must be one of {', '.join(known)}, not {value or 'NULL'}", hint=f"{known[0]} is the default."
+        )

@@ -1,0 +1,36 @@
+"""Signals and threads: how a library may start threads in a PostgreSQL backend that never run PostgreSQL's handlers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# A text of 20 tokens gives no work to more cores than this, and each backend has its own pool.
+MOST_THREADS = 8
+
+# PostgreSQL's own BlockSig leaves these open (src/backend/libpq/pqsignal.c): they tell of a fault in the running
+# thread itself.
+_FAULTS = {"SIGTRAP", "SIGABRT", "SIGILL", "SIGFPE", "SIGSEGV", "SIGBUS", "SIGSYS", "SIGCONT"}
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Block all signals around an import or a session's creation, then restore the mask found.
+
+    A new thread inherits the mask of the one that starts it. A thread of OpenBLAS or onnxruntime with an open mask
+    may be the one that the kernel picks for SIGUSR1 or SIGTERM, and would then run PostgreSQL's handler outside of
+    the main thread. Signals that arrive meanwhile stay pending and are delivered at the end. May be nested.
+    """
+    blocked = {s for s in signal.valid_signals() if not (isinstance(s, signal.Signals) and s.name in _FAULTS)}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def thread_count() -> int:
+    """How many threads a model may use: the cores this process may run on, at most ``MOST_THREADS``."""
+    return min(len(os.sched_getaffinity(0)), MOST_THREADS)

@@ -1,0 +1,318 @@
+"""refresh: embeds what is pending, stale or failed, batch by batch, and counts the states of rows.
+
+One pass over the table in the order of its key. A batch is read, embedded with no lock held, and written where the source is still the
+text that was embedded; then the transaction is committed, so that an interruption loses one batch at the most.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pgembed import columns, errors, following, text
+from pgembed.columns import Column, quote
+from pgembed.database import Database, Row
+
+PROGRESS_SECONDS = 5.0
+BATCH_LIMIT = 100_000
+# Below this, comparing every row is faster than an index scan and cannot miss.
+INDEX_ROWS = 5_000
+INDEX_MEMORY_LIMIT = 1 << 20  # kB of maintenance_work_mem taken for building an index, where fewer are set
+STALE, FAILED = b"\x00", b"\xff"
+
+
+class Encoder(Protocol):
+    """A model, as refresh sees it."""
+
+    def __call__(self, texts: Sequence[str], check: Callable[[], None]) -> tuple[list[bytes], int]:
+        """Images of the embeddings of texts, in order, and how many texts were cut at the model's limit."""
+        ...
+
+
+@dataclass
+class Tally:
+    """What a refresh has done so far, in rows."""
+
+    seen: int = 0
+    embedded: int = 0
+    unchanged: int = 0
+    null_source: int = 0
+    failed: int = 0
+    overtaken: int = 0
+    truncated: int = 0
+    last_error: str | None = None
+    started: float = field(default_factory=time.monotonic)
+    told: float = field(default_factory=time.monotonic)
+
+
+def refresh(db: Database, column: Column, encode: Encoder, batch_size: int | None) -> Tally:
+    """Bring an embedded column up to date; see `pgembed.refresh` in SQL.
+
+    Raises:
+        errors.NullNotAllowed, errors.InvalidParameter: batch_size is no number of rows.
+        errors.NotSupported: the column has no source to embed.
+        errors.InsufficientPrivilege: the caller is not the owner, with whose rights the source is evaluated.
+    """
+    if batch_size is None:
+        raise errors.NullNotAllowed("batch_size is NULL", hint="Leave it out for the default.")
+    if not 1 <= batch_size <= BATCH_LIMIT:
+        raise errors.InvalidParameter(f"batch_size must be from 1 to {BATCH_LIMIT}, not {batch_size}", hint="1000 is the default.")
+    if column.source_function is None:
+        raise errors.NotSupported(
+            f"{column.label} has no source to embed",
+            hint="It was adopted without one; pgembed.alter_embedding(..., source => '...') gives it one.",
+        )
+    commits = db.commit()
+    if not commits:
+        db.notice(
+            "refresh runs inside a transaction block or a function: all batches become one transaction",
+            hint="CALL pgembed.refresh() by itself commits after each batch.",
+        )
+    with following.as_owner(db, column.table):
+        total = _count(db, column)
+    tally = Tally()
+    after: list[str] | None = None
+    while True:
+        with following.as_owner(db, column.table):
+            rows = _read(db, column, after, batch_size)
+            if rows:
+                _embed_and_write(db, column, encode, rows, tally)
+        if not rows:
+            break
+        after = list(rows[-1]["key"])
+        tally.seen += len(rows)
+        if commits:
+            db.commit()
+        _tell_progress(db, column, tally, total)
+        if len(rows) < batch_size:
+            break
+    with following.as_owner(db, column.table):
+        _build_index(db, column)
+    _tell_end(db, column, tally)
+    return tally
+
+
+def _needs_work(column: Column, alias: str) -> str:
+    return f"{column.freshness(alias)} IN ('pending', 'stale', 'failed')"
+
+
+def _count(db: Database, column: Column) -> int:
+    statement = f"SELECT pg_catalog.count(*) AS n FROM {column.table.sql} AS t WHERE {_needs_work(column, 't')}"
+    return int(db.execute(statement)[0]["n"])
+
+
+def _read(db: Database, column: Column, after: list[str] | None, limit: int) -> list[Row]:
+    """The next rows in need of work: key (one text a column), source, stored hash. A row whose source fails has its SQLSTATE instead."""
+    keys = column.table.keys
+    names = ", ".join(f"t.{name}" for name, _ in keys)
+    texts = ", ".join(f"t.{name}::pg_catalog.text" for name, _ in keys)
+    beyond = ", ".join(f"$1[{position}]::{kind}" for position, (_, kind) in enumerate(keys, 1))
+    chosen = (
+        f"SELECT ARRAY[{texts}] AS key, t.{quote(str(column.hash_column))} AS hash, SOURCE AS source"
+        f" FROM {column.table.sql} AS t WHERE {_needs_work(column, 't')}"
+    )
+    order = f" ORDER BY {names} LIMIT {limit}"
+    evaluated = chosen.replace("SOURCE", f"{column.source_function}(t.*)")
+    page = f" AND ({names}) > ({beyond})" if after is not None else ""
+    types, values = (["pg_catalog.text[]"], [after]) if after is not None else ([], [])
+    try:
+        with db.subtransaction():
+            return db.execute(evaluated + page + order, types, values)
+    except Exception as error:
+        if not _is_data_error(error):
+            raise
+    # Some row's source fails: the page is read without sources, then each row's by itself.
+    rows = db.execute(chosen.replace("SOURCE", "NULL") + page + order, types, values)
+    return [_read_one(db, column, evaluated, row) for row in rows]
+
+
+def _read_one(db: Database, column: Column, evaluated: str, row: Row) -> Row:
+    keys = column.table.keys
+    same = " AND ".join(f"t.{name} = $1[{position}]::{kind}" for position, (name, kind) in enumerate(keys, 1))
+    try:
+        with db.subtransaction():
+            found = db.execute(f"{evaluated} AND {same}", ["pg_catalog.text[]"], [row["key"]])
+            return found[0] if found else {**row, "gone": True}
+    except Exception as error:
+        if not _is_data_error(error):
+            raise
+        return {**row, "error": getattr(error, "sqlstate", None)}
+
+
+def _is_data_error(error: Exception) -> bool:
+    """An error of the row's data or of the source's own code, not of the server, a lock, a limit or a cancel."""
+    sqlstate = getattr(error, "sqlstate", None)
+    return isinstance(sqlstate, str) and sqlstate[:2] in ("22", "23", "38", "39", "P0", "2F", "21")
+
+
+def _embed_and_write(db: Database, column: Column, encode: Encoder, rows: list[Row], tally: Tally) -> None:
+    bad = [row for row in rows if row.get("error")]
+    good = [row for row in rows if not row.get("error") and not row.get("gone")]
+    empty = [row for row in good if text.is_empty(row["source"])]
+    full = [row for row in good if not text.is_empty(row["source"])]
+    hashes = [hashlib.sha256(row["source"].encode()).digest()[:16] for row in full]
+    # A text that changed and changed back needs no model: the vector is its own.
+    same = [
+        row["hash"] is not None and len(row["hash"]) == 17 and row["hash"][1:] == made
+        for row, made in zip(full, hashes, strict=True)
+    ]
+    changed = [(row, made) for row, made, is_same in zip(full, hashes, same, strict=True) if not is_same]
+    images, truncated = encode([row["source"] for row, _ in changed], db.check_interrupts)
+    written = _write(db, column, [row["key"] for row, _ in changed], images, [made for _, made in changed])
+    back = [(row["key"], made) for row, made, is_same in zip(full, hashes, same, strict=True) if is_same]
+    _mark(db, column, [key for key, _ in back], [made for _, made in back], "hash is still that of the source")
+    _mark(db, column, [row["key"] for row in empty], [b""] * len(empty), "source is NULL")
+    _mark(db, column, [row["key"] for row in bad], [FAILED] * len(bad), "source fails")
+    tally.embedded += written
+    tally.overtaken += len(changed) - written
+    tally.unchanged += len(back)
+    tally.null_source += len(empty)
+    tally.failed += len(bad)
+    tally.truncated += truncated
+    if bad:
+        tally.last_error = f"SQLSTATE {bad[-1]['error']} while the source was evaluated"
+
+
+def _write(db: Database, column: Column, keys: list[list[str]], images: list[bytes], hashes: list[bytes]) -> int:
+    """Write vectors where the source is still the text they were made of; return the number of rows written."""
+    if not keys:
+        return 0
+    hashed = quote(str(column.hash_column))
+    types, arrays, named, join = _key_arrays(column, keys, 3)
+    cast = "" if column.type == "vector" else f"::{column.vector_schema}.{column.type}"
+    rows = db.execute(
+        f"WITH made AS (SELECT * FROM {_unnest('$1', '$2', *named[0])} AS m (image, hash, {', '.join(named[1])})),"
+        f" written AS (UPDATE {column.table.sql} AS t SET {column.sql} = pgembed._vector(m.image){cast}, {hashed} = m.hash"
+        f" FROM made AS m WHERE {join} AND pgembed._source_hash({column.source_function}(t.*)) = m.hash RETURNING 1)"
+        " SELECT pg_catalog.count(*) AS n FROM written",
+        ["pg_catalog.bytea[]", "pg_catalog.bytea[]", *types],
+        [images, hashes, *arrays],
+    )
+    return int(rows[0]["n"])
+
+
+def _mark(db: Database, column: Column, keys: list[list[str]], hashes: list[bytes], why: str) -> None:
+    """Write only the hash column; a row without a source loses its vector, which is of a text that it no longer has."""
+    if not keys:
+        return
+    hashed = quote(str(column.hash_column))
+    types, arrays, named, join = _key_arrays(column, keys, 2)
+    vector = f", {column.sql} = NULL" if why == "source is NULL" else ""
+    db.execute(
+        f"UPDATE {column.table.sql} AS t SET {hashed} = m.hash{vector}"
+        f" FROM {_unnest('$1', *named[0])} AS m (hash, {', '.join(named[1])}) WHERE {join}",
+        ["pg_catalog.bytea[]", *types],
+        [hashes, *arrays],
+    )
+
+
+def _key_arrays(
+    column: Column, keys: list[list[str]], first: int
+) -> tuple[list[str], list[list[str]], tuple[list[str], list[str]], str]:
+    """Keys as one array of texts a key column: types, values, (parameters, names) and the join condition between t and m."""
+    described = column.table.keys
+    types = ["pg_catalog.text[]"] * len(described)
+    arrays = [[key[position] for key in keys] for position in range(len(described))]
+    parameters = [f"${first + position}" for position in range(len(described))]
+    names = [f"k{position}" for position in range(len(described))]
+    join = " AND ".join(f"t.{name} = m.k{position}::{kind}" for position, (name, kind) in enumerate(described))
+    return types, arrays, (parameters, names), join
+
+
+def _unnest(*parameters: str) -> str:
+    """Arrays side by side; the short form, unnest(a, b), is only there for the unqualified name."""
+    return f"ROWS FROM ({', '.join(f'pg_catalog.unnest({parameter})' for parameter in parameters)})"
+
+
+def _build_index(db: Database, column: Column) -> None:
+    """Build the vector index once the column is full: row by row it would cost several times as much."""
+    if column.index_name is not None:
+        return
+    counted = db.execute(f"SELECT pg_catalog.count({column.sql}) AS n FROM {column.table.sql}")[0]["n"]
+    dim = column.dim or 0
+    limit = 2000 if column.type == "vector" else 4000  # pgvector's own
+    if counted < INDEX_ROWS or not 0 < dim <= limit:
+        return
+    name = following.clip(f"{column.table.name}_{column.name}", "_idx")
+    taken = db.execute(
+        "SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = $1 AND c.relname = $2",
+        ["pg_catalog.text", "pg_catalog.text"],
+        [column.table.schema, name],
+    )
+    if taken:
+        name = ""  # PostgreSQL finds a free one
+    needed = counted * (dim * 4 + 512) // 1024  # kB: vectors and some 32 neighbours each
+    before = db.execute(
+        "SELECT pg_catalog.current_setting('maintenance_work_mem') AS now, setting::pg_catalog.int8 AS kb"
+        " FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'"
+    )[0]
+    wanted = min(INDEX_MEMORY_LIMIT, max(int(before["kb"]), needed))
+    _set(db, "maintenance_work_mem", f"{wanted}kB")
+    db.execute(
+        f"CREATE INDEX {quote(name) if name else ''} ON {column.table.sql} USING hnsw"
+        f" ({column.sql} {column.vector_schema}.{column.type}_{columns.OPCLASSES[column.metric]})"
+    )
+    _set(db, "maintenance_work_mem", str(before["now"]))
+    db.notice(f"built an hnsw index over {counted} rows of {column.label}")
+
+
+def _set(db: Database, name: str, value: str) -> None:
+    db.execute("SELECT pg_catalog.set_config($1, $2, true)", ["pg_catalog.text", "pg_catalog.text"], [name, value])
+
+
+def _tell_progress(db: Database, column: Column, tally: Tally, total: int) -> None:
+    now = time.monotonic()
+    if now - tally.told < PROGRESS_SECONDS or tally.seen >= total:
+        return
+    tally.told = now
+    rate = tally.seen / (now - tally.started)
+    left = (total - tally.seen) / rate if rate else 0.0
+    db.notice(f"{column.label}: {tally.seen} of {total} rows, {rate:.0f} rows a second, about {left:.0f} s to go")
+
+
+def _tell_end(db: Database, column: Column, tally: Tally) -> None:
+    seconds = time.monotonic() - tally.started
+    parts = [f"{tally.embedded} rows embedded"]
+    parts += [f"{tally.unchanged} had their old text again"] if tally.unchanged else []
+    parts += [f"{tally.null_source} without text"] if tally.null_source else []
+    parts += [f"{tally.overtaken} changed meanwhile and are still stale"] if tally.overtaken else []
+    db.notice(f"{column.label}: {', '.join(parts)} in {seconds:.1f} s")
+    if tally.truncated:
+        db.notice(
+            f"{column.label}: {tally.truncated} texts were longer than the model reads; their ends are not in the vectors",
+            hint="pgembed.token_count(text) tells a text's length, pgembed.models.max_tokens the limit.",
+        )
+    if tally.failed:
+        db.warning(
+            f"{column.label}: {tally.failed} rows failed, the last with {tally.last_error}",
+            hint=f"Rows where {column.freshness('t').replace('t.', '')} = 'failed'; mend them and refresh again.",
+        )
+
+
+def states(db: Database, column: Column) -> Row | None:
+    """Counts of a column's rows by state, as the caller sees them; None where the caller may not read them.
+
+    Where row security is active for the caller nothing is counted: neither would hidden rows be told apart, nor should a policy of
+    somebody else's run because a view of ours was read.
+    """
+    found = column.table
+    hashed = [column.hash_column] if column.hash_column else []
+    allowed = db.execute(
+        "SELECT pg_catalog.bool_and(pg_catalog.has_column_privilege($1::pg_catalog.oid, c, 'SELECT'))"
+        " AND NOT pg_catalog.row_security_active($1::pg_catalog.oid) AS yes FROM pg_catalog.unnest($2::pg_catalog.text[]) AS c",
+        ["pg_catalog.oid", "pg_catalog.text[]"],
+        [found.oid, [column.name, *hashed]],
+    )
+    if not allowed[0]["yes"]:
+        return None
+    state = column.freshness("t")
+    counts = ", ".join(
+        f"pg_catalog.count(*) FILTER (WHERE s = '{name}') AS {name}"
+        for name in ("fresh", "stale", "pending", "failed", "null_source")
+    )
+    inner = f"SELECT {state} AS s FROM {found.sql} AS t OFFSET 0"
+    return db.execute(f"SELECT pg_catalog.count(*) AS rows, {counts} FROM ({inner}) AS counted")[0]

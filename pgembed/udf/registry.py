@@ -1,0 +1,67 @@
+"""registry: how checked code writes tables that nobody else may write.
+
+PostgreSQL does not tell a SECURITY DEFINER function who called it: `current_user` is its owner, `session_user` is whoever logged in, and
+neither is the role whose rights must be checked. So the check is made outside, in a function with the caller's rights and
+`current_user`, and the statement to run is left in the memory of the backend's interpreter, where only our own code can put it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plpy
+
+from pgembed import errors
+from pgembed.columns import Table
+from pgembed.udf import boundary
+from pgembed.udf.connection import DATABASE
+
+_generation = 0
+_pending: tuple[str, tuple[str, ...], tuple[object, ...]] | None = None
+
+
+def write_for(table: Table, statement: str, types: Sequence[str], values: Sequence[object]) -> None:
+    """Run one statement on the registry with the rights of the extension's owner.
+
+    Args:
+        table: the table that the line is about.
+        statement: one of ours, a constant.
+    Raises:
+        errors.InsufficientPrivilege: the caller does not own the table.
+    """
+    global _pending, _generation
+    must_own(table)
+    _generation += 1
+    _pending = (statement, tuple(types), tuple(values))
+    try:
+        DATABASE.execute("SELECT pgembed._write_registry()")
+    finally:
+        _pending = None
+
+
+def generation() -> int:
+    """A number that changes whenever this session writes the registry, for caches of what it says."""
+    return _generation
+
+
+def must_own(table: Table) -> None:
+    """Raise where the caller is not the table's owner (or a member of it, or a superuser)."""
+    if not table.may_own:
+        raise errors.InsufficientPrivilege(
+            f'must be owner of table "{table.name}"',
+            hint=f'Its owner is the role "{table.owner}"; SET ROLE to it where you may.',
+        )
+
+
+@boundary
+def write() -> int:
+    """Body of `pgembed._write_registry`."""
+    global _pending
+    if _pending is None:
+        raise errors.InsufficientPrivilege(
+            "pgembed._write_registry() is called by pgembed itself only",
+            hint="Use add_embedding, alter_embedding, drop_embedding, create_linker or drop_linker.",
+        )
+    statement, types, values = _pending
+    _pending = None
+    return int(plpy.prepare(statement, list(types)).execute(list(values)).nrows())

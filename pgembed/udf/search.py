@@ -1,0 +1,106 @@
+"""Search: bodies of ``sql/functions/search.sql``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from pgembed import columns, errors, planner, vectors
+from pgembed.udf import boundary
+from pgembed.udf.connection import DATABASE
+
+
+@boundary
+def relation_of(of: str | None) -> str:
+    """Body of `pgembed._relation_of`.
+
+    Raises:
+        errors.WrongObjectType: the type is not the row type of a table.
+    """
+    rows = DATABASE.execute(
+        "SELECT c.oid::pg_catalog.regclass AS relation, c.relkind FROM pg_catalog.pg_type AS t"
+        " JOIN pg_catalog.pg_class AS c ON c.oid = t.typrelid WHERE t.oid = $1",
+        ["pg_catalog.regtype"],
+        [of],
+    )
+    if not rows or rows[0]["relkind"] not in "rpvmf":
+        raise errors.WrongObjectType(
+            f"the first argument must be of a table's row type, not {of}",
+            hint="Write NULL::product to search the table product.",
+        )
+    return str(rows[0]["relation"])
+
+
+@boundary
+def plan(
+    target: str | None,
+    output: str,
+    query_dim: int | None,
+    k: int | None,
+    condition: str | None,
+    params: str | None,
+    column_name: str | None,
+    max_distance: float | None,
+    recall: float | None,
+    exact: bool | None,
+    leave_out: str | None,
+) -> dict[str, Any]:
+    """Body of `pgembed._plan_search`."""
+    column = columns.column(DATABASE, target, column_name)
+    request = planner.Request(
+        query_dim=query_dim,
+        k=k,
+        filter=condition,
+        params=params,
+        max_distance=max_distance,
+        recall=recall,
+        exact=bool(exact),
+        leave_out=leave_out,
+    )
+    made = asdict(planner.plan(DATABASE, column, output, request))
+    made["settings"] = list(made["settings"])
+    return made
+
+
+@boundary
+def tell_unembedded(statement: str, params: str | None, target: str) -> None:
+    """Body of `pgembed._tell_unembedded`: a search found fewer than k rows; are there rows that it could not see?"""
+    count = DATABASE.execute(statement, ["pg_catalog.jsonb"], [params])[0]["n"]
+    if count:
+        DATABASE.notice(
+            f"{count} row{'s' if count > 1 else ''} of {target} that pass{'' if count > 1 else 'es'} the filter"
+            f" {'have' if count > 1 else 'has'} no vector yet and could not be found",
+            hint=f"CALL pgembed.refresh('{target}') embeds what is pending.",
+        )
+
+
+@boundary
+def row_image(target: str, key: str | None, column_name: str | None) -> bytes:
+    """Body of `pgembed._row_image`.
+
+    Raises:
+        errors.NullNotAllowed: the key is NULL.
+        errors.NoDataFound: no row that the caller may see has the key.
+        errors.NotReady: the row has no vector yet.
+    """
+    if key is None:
+        raise errors.NullNotAllowed("key is NULL", hint="Give the primary key of a row, as text.")
+    column = columns.column(DATABASE, target, column_name)
+    table = column.table
+    as_vector = f"t.{column.sql}::{column.vector_schema}.vector"
+    rows = DATABASE.execute(
+        f"SELECT {column.vector_schema}.vector_send({as_vector}) AS sent FROM {table.sql} AS t WHERE {table.key_matches('t', '$1')}",
+        ["pg_catalog.text"],
+        [key],
+    )
+    if not rows:
+        raise errors.NoDataFound(
+            f'no row of {table.name} has the key "{key}"',
+            hint="A key is given as text, a composite one as a JSON array.",
+        )
+    if rows[0]["sent"] is None:
+        raise errors.NotReady(
+            f'the row of {table.name} with the key "{key}" has no vector yet',
+            hint=f"CALL pgembed.refresh('{table.shown}') embeds it.",
+        )
+    return vectors.to_image(vectors.from_send(rows[0]["sent"]))

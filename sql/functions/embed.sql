@@ -1,0 +1,81 @@
+CREATE OR REPLACE FUNCTION pgembed._embed(content text, model text, role text)
+RETURNS bytea
+LANGUAGE plpython3u
+STABLE PARALLEL RESTRICTED  -- a parallel worker would load its own copy of the model
+COST 10000
+SET search_path = pg_catalog, pg_temp
+AS $python$
+from pgembed.udf import embed
+return embed.embed(content, model, role)
+$python$;
+
+COMMENT ON FUNCTION pgembed._embed(text, text, text) IS 'internal: image of the embedding of a text';
+
+CREATE OR REPLACE FUNCTION pgembed.embed(content text, model text DEFAULT NULL, role text DEFAULT 'query')
+RETURNS vector
+LANGUAGE sql
+STABLE PARALLEL RESTRICTED
+COST 10000  -- one run of a transformer, 5 ms, in units of an operator
+RETURN pgembed._vector(pgembed._embed(content, model, role));
+
+COMMENT ON FUNCTION pgembed.embed(text, text, text) IS 'embedding of a text; NULL gives NULL';
+
+CREATE OR REPLACE FUNCTION pgembed._embed_many(content text[], model text, role text)
+RETURNS bytea[]
+LANGUAGE plpython3u
+STABLE PARALLEL RESTRICTED
+COST 100000
+SET search_path = pg_catalog, pg_temp
+AS $python$
+from pgembed.udf import embed
+return embed.embed_many(content, model, role)
+$python$;
+
+COMMENT ON FUNCTION pgembed._embed_many(text[], text, text) IS 'internal: images of the embeddings of an array of texts';
+
+CREATE OR REPLACE FUNCTION pgembed.embed(content text[], model text DEFAULT NULL, role text DEFAULT 'document')
+RETURNS vector[]
+LANGUAGE sql
+STABLE PARALLEL RESTRICTED
+COST 100000
+RETURN (
+    SELECT CASE WHEN content IS NOT NULL THEN coalesce(array_agg(pgembed._vector(image) ORDER BY position), '{}') END
+    FROM unnest(pgembed._embed_many(content, model, role)) WITH ORDINALITY AS made (image, position)
+);
+
+COMMENT ON FUNCTION pgembed.embed(text[], text, text) IS 'embeddings of an array of texts in one batch; order kept, NULL stays NULL';
+
+CREATE OR REPLACE FUNCTION pgembed._embed_query(target regclass, content text, column_name name)
+RETURNS bytea
+LANGUAGE plpython3u
+STABLE PARALLEL RESTRICTED
+COST 100  -- one text a statement as a rule, and a look into the cache for each row after that
+SET search_path = pg_catalog, pg_temp
+AS $python$
+from pgembed.udf import embed
+return embed.embed_query(target, content, column_name)
+$python$;
+
+COMMENT ON FUNCTION pgembed._embed_query(regclass, text, name) IS 'internal: image of the embedding of a query';
+
+CREATE OR REPLACE FUNCTION pgembed.embed_query(target regclass, content text, column_name name DEFAULT NULL)
+RETURNS vector
+LANGUAGE sql
+STABLE PARALLEL RESTRICTED
+COST 100
+RETURN pgembed._vector(pgembed._embed_query(target, content, column_name));
+
+COMMENT ON FUNCTION pgembed.embed_query(regclass, text, name) IS 'embedding of a query with the model of an embedded column; NULL gives NULL';
+
+CREATE OR REPLACE FUNCTION pgembed.token_count(content text, model text DEFAULT NULL)
+RETURNS int
+LANGUAGE plpython3u
+STABLE PARALLEL RESTRICTED
+COST 10000
+SET search_path = pg_catalog, pg_temp
+AS $python$
+from pgembed.udf import embed
+return embed.token_count(content, model)
+$python$;
+
+COMMENT ON FUNCTION pgembed.token_count(text, text) IS 'number of tokens of a text; above max_tokens of the model the rest is cut off';

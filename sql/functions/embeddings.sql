@@ -1,0 +1,151 @@
+-- Everything that planner, refresh and the rest need to know of a table's embedded columns, in one look at the catalogs: a line per
+-- embedded column, or one line with column_name NULL where there is none.
+CREATE OR REPLACE FUNCTION pgembed._describe(target regclass)
+RETURNS TABLE (
+    vector_schema text, table_oid oid, schema_name text, table_name text, relkind text, owner text, may_own boolean, reltuples float8,
+    key_columns text[], key_types text[], column_name text, source text, source_function text, hash_column text, model text,
+    fingerprint text, metric text, sync text, adopted boolean, column_type text, dim int, index_name text, index_method text
+)
+LANGUAGE plpgsql  -- keeps its plan for the session; a function in SQL would plan these joins at every call
+STABLE PARALLEL SAFE
+COST 1000
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT
+        (SELECT quote_ident(v.nspname) FROM pg_namespace AS v JOIN pg_extension AS x ON x.extnamespace = v.oid WHERE x.extname = 'vector'),
+        t.oid, n.nspname::text, t.relname::text, t.relkind::text, pg_get_userbyid(t.relowner)::text,
+        pg_has_role(current_user, t.relowner, 'USAGE'), t.reltuples::float8, k.key_columns, k.key_types,
+        e.column_name::text, e.source, e.source_function, e.hash_column::text, e.model,
+        e.fingerprint, e.metric, e.sync, e.adopted, y.typname::text, nullif(a.atttypmod, -1), i.index_name, i.index_method
+    FROM pg_class AS t
+    JOIN pg_namespace AS n ON n.oid = t.relnamespace
+    LEFT JOIN pgembed._embedding AS e ON e.table_name = t.oid
+    LEFT JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attname = e.column_name AND NOT a.attisdropped
+    LEFT JOIN pg_type AS y ON y.oid = a.atttypid
+    LEFT JOIN LATERAL (
+        SELECT array_agg(ka.attname::text ORDER BY ordinality) AS key_columns,
+               array_agg(format_type(ka.atttypid, ka.atttypmod) ORDER BY ordinality) AS key_types
+        FROM pg_index AS x
+        CROSS JOIN unnest(x.indkey) WITH ORDINALITY AS u (attnum, ordinality)
+        JOIN pg_attribute AS ka ON ka.attrelid = t.oid AND ka.attnum = u.attnum
+        WHERE x.indrelid = t.oid AND x.indisprimary AND ordinality <= x.indnkeyatts
+    ) AS k ON true
+    LEFT JOIN LATERAL (
+        -- a whole index over the column with the metric's own operator class serves the search
+        SELECT ic.relname::text AS index_name, am.amname::text AS index_method
+        FROM pg_index AS x
+        JOIN pg_class AS ic ON ic.oid = x.indexrelid
+        JOIN pg_am AS am ON am.oid = ic.relam
+        JOIN pg_opclass AS oc ON oc.oid = x.indclass[0]
+        WHERE x.indrelid = t.oid AND x.indisvalid AND x.indisready AND x.indpred IS NULL AND x.indnatts = 1
+          AND x.indkey[0] = a.attnum AND am.amname IN ('hnsw', 'ivfflat')
+          AND oc.opcname = y.typname || CASE e.metric WHEN 'cosine' THEN '_cosine_ops' WHEN 'l2' THEN '_l2_ops' ELSE '_ip_ops' END
+        ORDER BY am.amname, ic.relname
+        LIMIT 1
+    ) AS i ON true
+    WHERE t.oid = target
+    ORDER BY e.column_name;
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed._describe(regclass) IS 'internal: a table and its embedded columns, from the catalogs';
+
+-- Writes the registry as the owner of the extension. Callable by everybody and useless to all but the extension's own Python code, which
+-- has checked the caller's rights with current_user and left the statement in the memory of this backend, where no SQL reaches.
+CREATE OR REPLACE FUNCTION pgembed._write_registry()
+RETURNS bigint
+LANGUAGE plpython3u
+VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $python$
+from pgembed.udf import registry
+return registry.write()
+$python$;
+
+COMMENT ON FUNCTION pgembed._write_registry() IS 'internal: writes what pgembed has checked into its registry';
+
+-- The functions below evaluate or create what the caller wrote: names in it mean what they mean to the caller, so no search_path is set.
+
+CREATE OR REPLACE FUNCTION pgembed.add_embedding(
+    target regclass, source text, model text DEFAULT NULL, column_name name DEFAULT 'embedding', sync text DEFAULT 'auto',
+    metric text DEFAULT 'cosine'
+)
+RETURNS void
+LANGUAGE plpython3u
+VOLATILE PARALLEL UNSAFE
+AS $python$
+from pgembed.udf import embeddings
+return embeddings.add_embedding(target, source, model, column_name, sync, metric)
+$python$;
+
+COMMENT ON FUNCTION pgembed.add_embedding(regclass, text, text, name, text, text) IS
+    'give a table a column of embeddings of a source expression; then CALL pgembed.refresh()';
+
+CREATE OR REPLACE FUNCTION pgembed.adopt_embedding(
+    target regclass, column_name name, model text DEFAULT NULL, source text DEFAULT NULL, metric text DEFAULT NULL,
+    sync text DEFAULT 'auto'
+)
+RETURNS void
+LANGUAGE plpython3u
+VOLATILE PARALLEL UNSAFE
+AS $python$
+from pgembed.udf import embeddings
+return embeddings.adopt_embedding(target, column_name, model, source, metric, sync)
+$python$;
+
+COMMENT ON FUNCTION pgembed.adopt_embedding(regclass, name, text, text, text, text) IS
+    'declare a column of vectors that exists already, with the model that made it, so that search and joins serve it';
+
+CREATE OR REPLACE FUNCTION pgembed.alter_embedding(
+    target regclass, column_name name DEFAULT NULL, source text DEFAULT NULL, model text DEFAULT NULL, metric text DEFAULT NULL,
+    sync text DEFAULT NULL
+)
+RETURNS void
+LANGUAGE plpython3u
+VOLATILE PARALLEL UNSAFE
+AS $python$
+from pgembed.udf import embeddings
+return embeddings.alter_embedding(target, column_name, source, model, metric, sync)
+$python$;
+
+COMMENT ON FUNCTION pgembed.alter_embedding(regclass, name, text, text, text, text) IS
+    'change source, model, metric or sync of an embedded column; what is NULL stays';
+
+CREATE OR REPLACE FUNCTION pgembed.drop_embedding(target regclass, column_name name DEFAULT NULL, keep_column boolean DEFAULT NULL)
+RETURNS void
+LANGUAGE plpython3u
+VOLATILE PARALLEL UNSAFE
+AS $python$
+from pgembed.udf import embeddings
+return embeddings.drop_embedding(target, column_name, keep_column)
+$python$;
+
+COMMENT ON FUNCTION pgembed.drop_embedding(regclass, name, boolean) IS
+    'undo add_embedding() or adopt_embedding(); an adopted column is kept unless keep_column is false';
+
+CREATE OR REPLACE PROCEDURE pgembed.refresh(target regclass, column_name name DEFAULT NULL, batch_size int DEFAULT 1000)
+LANGUAGE plpython3u
+AS $python$
+from pgembed.udf import embeddings
+return embeddings.refresh(target, column_name, batch_size)
+$python$;
+
+COMMENT ON PROCEDURE pgembed.refresh(regclass, name, int) IS
+    'embed the pending, stale and failed rows of a table in batches, committing after each';
+
+CREATE OR REPLACE FUNCTION pgembed._embeddings()
+RETURNS TABLE (
+    table_name regclass, column_name name, rows bigint, fresh bigint, stale bigint, pending bigint, failed bigint, null_source bigint
+)
+LANGUAGE plpython3u
+STABLE PARALLEL RESTRICTED
+COST 100000
+SET search_path = pg_catalog, pg_temp
+AS $python$
+from pgembed.udf import embeddings
+return embeddings.states()
+$python$;
+
+COMMENT ON FUNCTION pgembed._embeddings() IS 'internal: counts for pgembed.embeddings, as the caller';

@@ -1,0 +1,265 @@
+-- search and its kin run as the caller: privileges, column privileges and row security hold, and are part of the filter before k is
+-- chosen. Those that carry a filter pin no search_path, for it means what it means to the caller; so everything else in them is
+-- schema-qualified. PARALLEL UNSAFE: settings of the index scan are changed for the one statement and put back.
+
+CREATE OR REPLACE FUNCTION pgembed._relation_of(of regtype)
+RETURNS regclass
+LANGUAGE plpython3u
+STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $python$
+from pgembed.udf import search
+return search.relation_of(of)
+$python$;
+
+COMMENT ON FUNCTION pgembed._relation_of(regtype) IS 'internal: the table whose row type this is';
+
+CREATE OR REPLACE FUNCTION pgembed._dims(query vector)
+RETURNS int
+LANGUAGE sql
+IMMUTABLE PARALLEL SAFE
+RETURN vector_dims(query);
+
+COMMENT ON FUNCTION pgembed._dims(vector) IS 'internal: vector_dims() of pgvector, in whichever schema it lives';
+
+-- The statement is one SELECT over the caller's table; its parameters are $1 params, $2 query vector, $3 k, $4 max_distance and $5 the
+-- key to leave out.
+CREATE OR REPLACE FUNCTION pgembed._plan_search(
+    target regclass, output text, query_dim int, k int, filter text, params jsonb, column_name name, max_distance float8,
+    recall float8, exact boolean, leave_out text,
+    OUT statement text, OUT path text, OUT reason text, OUT estimated_rows float8, OUT settings text[], OUT unembedded text
+)
+LANGUAGE plpython3u
+VOLATILE PARALLEL UNSAFE  -- in a stable function PostgreSQL refuses EXPLAIN, which changes nothing
+COST 1000
+AS $python$
+from pgembed.udf import search
+return search.plan(target, output, query_dim, k, filter, params, column_name, max_distance, recall, exact, leave_out)
+$python$;
+
+COMMENT ON FUNCTION pgembed._plan_search(regclass, text, int, int, text, jsonb, name, float8, float8, boolean, text) IS
+    'internal: the statement that answers a search, and why';
+
+CREATE OR REPLACE FUNCTION pgembed._set(settings text[])
+RETURNS text[]
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    undo text[] := '{}';
+BEGIN
+    -- pairs of name and value, for the transaction; returns the pairs that put back what was
+    FOR i IN 1 .. coalesce(cardinality(settings), 0) BY 2 LOOP
+        undo := undo || ARRAY[settings[i], current_setting(settings[i])];
+        PERFORM set_config(settings[i], settings[i + 1], true);
+    END LOOP;
+    RETURN undo;
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed._set(text[]) IS 'internal: change settings for one statement';
+
+CREATE OR REPLACE FUNCTION pgembed._tell_unembedded(statement text, params jsonb, target regclass)
+RETURNS void
+LANGUAGE plpython3u
+STABLE PARALLEL UNSAFE
+AS $python$
+from pgembed.udf import search
+return search.tell_unembedded(statement, params, target)
+$python$;
+
+COMMENT ON FUNCTION pgembed._tell_unembedded(text, jsonb, regclass) IS
+    'internal: says how many rows passed the filter but have no vector yet';
+
+CREATE OR REPLACE FUNCTION pgembed._row_image(target regclass, key text, column_name name)
+RETURNS bytea
+LANGUAGE plpython3u
+STABLE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $python$
+from pgembed.udf import search
+return search.row_image(target, key, column_name)
+$python$;
+
+COMMENT ON FUNCTION pgembed._row_image(regclass, text, name) IS 'internal: image of the vector of one row';
+
+CREATE OR REPLACE FUNCTION pgembed.search(
+    of anyelement, query vector, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
+    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false
+)
+RETURNS TABLE (item anyelement, distance float8, rank int)
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+COST 10000 ROWS 10
+AS $$
+DECLARE
+    relation regclass := pgembed._relation_of(pg_catalog.pg_typeof(of));
+    plan record;
+    undo text[];
+    found bigint;
+BEGIN
+    SELECT * INTO plan FROM pgembed._plan_search(
+        relation, 'item', pgembed._dims(query), k, filter, params, column_name, max_distance, recall, exact, NULL
+    );
+    undo := pgembed._set(plan.settings);
+    RETURN QUERY EXECUTE plan.statement USING params, query, k, max_distance, NULL::text;
+    GET DIAGNOSTICS found = ROW_COUNT;
+    PERFORM pgembed._set(undo);
+    IF found OPERATOR(pg_catalog.<) k THEN
+        PERFORM pgembed._tell_unembedded(plan.unembedded, params, relation);
+    END IF;
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed.search(anyelement, vector, int, text, jsonb, name, float8, float8, boolean) IS
+    'the k rows nearest to a vector among those that pass a filter';
+
+CREATE OR REPLACE FUNCTION pgembed.search(
+    of anyelement, query text, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
+    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false
+)
+RETURNS TABLE (item anyelement, distance float8, rank int)
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+COST 20000 ROWS 10
+AS $$
+BEGIN
+    RETURN QUERY SELECT s.item, s.distance, s.rank FROM pgembed.search(
+        of, pgembed.embed_query(pgembed._relation_of(pg_catalog.pg_typeof(of)), query, column_name), k, filter, params, column_name, max_distance, recall, exact
+    ) AS s;
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed.search(anyelement, text, int, text, jsonb, name, float8, float8, boolean) IS
+    'the k rows nearest to a text among those that pass a filter';
+
+CREATE OR REPLACE FUNCTION pgembed.search_like(
+    of anyelement, key text, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
+    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false
+)
+RETURNS TABLE (item anyelement, distance float8, rank int)
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+COST 10000 ROWS 10
+AS $$
+DECLARE
+    relation regclass := pgembed._relation_of(pg_catalog.pg_typeof(of));
+    image bytea := pgembed._row_image(relation, key, column_name);
+    plan record;
+    undo text[];
+    found bigint;
+BEGIN
+    SELECT * INTO plan FROM pgembed._plan_search(
+        relation, 'item', pgembed._dims(pgembed._vector(image)), k, filter, params, column_name, max_distance, recall, exact, key
+    );
+    undo := pgembed._set(plan.settings);
+    RETURN QUERY EXECUTE plan.statement USING params, pgembed._vector(image), k, max_distance, key::text;
+    GET DIAGNOSTICS found = ROW_COUNT;
+    PERFORM pgembed._set(undo);
+    IF found OPERATOR(pg_catalog.<) k THEN
+        PERFORM pgembed._tell_unembedded(plan.unembedded, params, relation);
+    END IF;
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed.search_like(anyelement, text, int, text, jsonb, name, float8, float8, boolean) IS
+    'the k rows nearest to a row, itself left out; a composite key is a JSON array';
+
+CREATE OR REPLACE FUNCTION pgembed.search_keys(
+    target regclass, query vector, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
+    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false
+)
+RETURNS TABLE (key text, distance float8, rank int)
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+COST 10000 ROWS 10
+AS $$
+DECLARE
+    relation regclass := target;
+    plan record;
+    undo text[];
+    found bigint;
+BEGIN
+    SELECT * INTO plan FROM pgembed._plan_search(
+        relation, 'key', pgembed._dims(query), k, filter, params, column_name, max_distance, recall, exact, NULL
+    );
+    undo := pgembed._set(plan.settings);
+    RETURN QUERY EXECUTE plan.statement USING params, query, k, max_distance, NULL::text;
+    GET DIAGNOSTICS found = ROW_COUNT;
+    PERFORM pgembed._set(undo);
+    IF found OPERATOR(pg_catalog.<) k THEN
+        PERFORM pgembed._tell_unembedded(plan.unembedded, params, relation);
+    END IF;
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed.search_keys(regclass, vector, int, text, jsonb, name, float8, float8, boolean) IS
+    'keys and distances of the k rows nearest to a vector, for callers who may not read every column';
+
+CREATE OR REPLACE FUNCTION pgembed.search_keys(
+    target regclass, query text, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
+    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false
+)
+RETURNS TABLE (key text, distance float8, rank int)
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+COST 20000 ROWS 10
+AS $$
+BEGIN
+    RETURN QUERY SELECT s.key, s.distance, s.rank FROM pgembed.search_keys(
+        target, pgembed.embed_query(target, query, column_name), k, filter, params, column_name, max_distance, recall, exact
+    ) AS s;
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed.search_keys(regclass, text, int, text, jsonb, name, float8, float8, boolean) IS
+    'keys and distances of the k rows nearest to a text, for callers who may not read every column';
+
+CREATE OR REPLACE FUNCTION pgembed.explain_search(
+    of anyelement, query vector, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
+    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false
+)
+RETURNS TABLE (property text, value text)
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+COST 1000 ROWS 10
+AS $$
+BEGIN
+    RETURN QUERY SELECT e.property, e.value
+    FROM pgembed._plan_search(
+        pgembed._relation_of(pg_catalog.pg_typeof(of)), 'item', pgembed._dims(query), k, filter, params, column_name, max_distance, recall, exact, NULL
+    ) AS p
+    CROSS JOIN LATERAL (VALUES
+        ('path', p.path), ('reason', p.reason), ('estimated rows', p.estimated_rows::text),
+        ('settings', pg_catalog.array_to_string(p.settings, ' ')), ('statement', p.statement)
+    ) AS e (property, value);
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed.explain_search(anyelement, vector, int, text, jsonb, name, float8, float8, boolean) IS
+    'how search() would answer, and why';
+
+CREATE OR REPLACE FUNCTION pgembed.explain_search(
+    of anyelement, query text, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
+    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false
+)
+RETURNS TABLE (property text, value text)
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+COST 20000 ROWS 10
+AS $$
+BEGIN
+    RETURN QUERY SELECT e.property, e.value
+    FROM pgembed._plan_search(
+        pgembed._relation_of(pg_catalog.pg_typeof(of)), 'item', pgembed._dims(pgembed.embed_query(pgembed._relation_of(pg_catalog.pg_typeof(of)), query, column_name)), k, filter, params, column_name, max_distance, recall, exact, NULL
+    ) AS p
+    CROSS JOIN LATERAL (VALUES
+        ('path', p.path), ('reason', p.reason), ('estimated rows', p.estimated_rows::text),
+        ('settings', pg_catalog.array_to_string(p.settings, ' ')), ('statement', p.statement)
+    ) AS e (property, value);
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed.explain_search(anyelement, text, int, text, jsonb, name, float8, float8, boolean) IS
+    'how search() would answer, and why';

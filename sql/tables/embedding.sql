@@ -1,0 +1,24 @@
+-- The registry of embedded columns. What is here describes; what acts (source function, trigger, index) are ordinary objects in the
+-- user's own schema, owned by the table's owner, so pg_dump carries them and dropping the table drops them.
+CREATE TABLE pgembed._embedding (
+    table_name regclass NOT NULL,
+    column_name name NOT NULL,
+    source text,             -- as declared; NULL: adopted without one
+    source_function text,    -- its name in SQL: (table_name) returns text, owned by the owner; text, for pg_upgrade keeps no regproc
+    hash_column name,        -- see pgembed.freshness(); NULL: rows are not followed
+    model text,              -- NULL: adopted without one, queries are vectors
+    fingerprint text,        -- of the model's weights and options; vectors of another fingerprint are of another space
+    metric text NOT NULL DEFAULT 'cosine' CHECK (metric IN ('cosine', 'l2', 'inner_product')),
+    sync text NOT NULL DEFAULT 'auto' CHECK (sync IN ('auto', 'manual')),
+    adopted boolean NOT NULL DEFAULT false,  -- the column was the user's own before: dropping the embedding keeps it
+    last_error text,         -- never quotes a row: everybody may read this table
+    PRIMARY KEY (table_name, column_name),
+    CHECK ((source IS NULL) = (hash_column IS NULL)),
+    CHECK ((source IS NULL) = (source_function IS NULL)),
+    CHECK ((model IS NULL) = (fingerprint IS NULL))
+);
+
+COMMENT ON TABLE pgembed._embedding IS 'registry of embedded columns, read through the view pgembed.embeddings';
+
+-- A dropped table leaves its line behind; it must not be dumped, for its number may be another table's after the restore.
+SELECT pg_catalog.pg_extension_config_dump('pgembed._embedding', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = table_name)');
