@@ -70,9 +70,7 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         ("url", _url, "start it if need be and print its URL"),
     ):
         starting = verb(name, action, text)
-        starting.add_argument(
-            "--throw-away", action="store_true", help="anew and empty, fast, not to survive a crash"
-        )
+        starting.add_argument("--throw-away", action="store_true", help="anew and empty, fast, not to survive a crash")
     verb("stop", _stop, "stop it")
     verb("status", _status, "say whether it runs, and where; status 3 if it does not")
     verb("remove", lambda options: _server(options).remove(), "stop it and delete it with all its data")
@@ -135,35 +133,36 @@ def _install(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from pgembed import doctor  # needs what a client has not
+    from pgembed import doctor
 
-    sound = True
+    status = 0
     for check in doctor.examine(options.url):
-        sound = sound and check.sound
-        print(f"{'ok  ' if check.sound else 'BAD '} {check.subject}: {check.found}")
-        if not check.sound:
-            print(f"     {check.remedy}")
-    return 0 if sound else 1
+        print(f"{'wrong' if check.remedy else 'ok':7}{check.subject}: {check.found}")
+        if check.remedy:
+            print(f"       {check.remedy}")
+            status = 1
+    return status
 
 
 def _demo(options: argparse.Namespace) -> int | None:
-    from pgembed import demo  # needs psycopg
-
+    try:
+        from pgembed import demo
+    except ImportError as error:
+        raise errors.NotReady(str(error), hint="Install it: pip install 'pgembed-extension[psycopg]'.") from None
     url = options.url
     if not url:
         private = server.Server()
         private.start()
         private.install_extension()
         url = private.url()
-    result: int | None = demo.main(url, all=options.all)
-    return result
+    return demo.main(url, all=options.all)
 
 
 def _models(_: argparse.Namespace) -> None:
-    from pgembed import models  # needs numpy
+    from pgembed import models
 
-    for name in models.available():
-        print(name)
+    for model in models.installed():
+        print(f"{model.name}\t{model.dim} dimensions\t{model.precision}\t{model.source} {model.revision}")
 
 
 if __name__ == "__main__":

@@ -67,8 +67,7 @@ class Table:
             column, kind = self.keys[0]
             return f"{alias}.{column} = {parameter}::pg_catalog.text::{kind}"
         return " AND ".join(
-            f"{alias}.{column} = ({parameter}::pg_catalog.jsonb->>{position})::{kind}"
-            for position, (column, kind) in enumerate(self.keys)
+            f"{alias}.{column} = ({parameter}::pg_catalog.jsonb->>{position})::{kind}" for position, (column, kind) in enumerate(self.keys)
         )
 
     def no_key(self) -> errors.PgembedError:
@@ -79,14 +78,37 @@ class Table:
 
 
 @dataclass(frozen=True)
+class RowFunction:
+    """A function made of an expression over a table's row.
+
+    Attributes:
+        name: in SQL, schema-qualified and quoted; no other function has it.
+        columns: the columns that are its arguments, in order; None where it takes the whole row.
+    """
+
+    name: str
+    columns: tuple[str, ...] | None
+
+    def call(self, alias: str) -> str:
+        """SQL that calls it for the row of an alias."""
+        arguments = f"{alias}.*" if self.columns is None else ", ".join(f"{alias}.{quote(name)}" for name in self.columns)
+        return f"{self.name}({arguments})"
+
+
+@dataclass(frozen=True)
 class Column:
-    """An embedded column, as the registry and the catalogs describe it. ``dim`` is None for a vector column without a dimension."""
+    """An embedded column, as the registry and the catalogs describe it.
+
+    ``dim`` is None for a vector column without a dimension; ``renamed`` says that a column of the source has another name than when the
+    source was declared.
+    """
 
     table: Table
     name: str
     source: str | None
-    source_function: str | None
+    source_function: RowFunction | None
     hash_column: str | None
+    trigger_name: str | None
     model: str | None
     fingerprint: str | None
     metric: str
@@ -97,6 +119,7 @@ class Column:
     index_name: str | None
     index_method: str | None
     vector_schema: str
+    renamed: bool
 
     @property
     def sql(self) -> str:
@@ -205,8 +228,9 @@ def _column(found: Table, row: Row) -> Column:
         table=found,
         name=row["column_name"],
         source=row["source"],
-        source_function=row["source_function"],
+        source_function=_row_function(row),
         hash_column=row["hash_column"],
+        trigger_name=row["trigger_name"],
         model=row["model"],
         fingerprint=row["fingerprint"],
         metric=row["metric"],
@@ -217,4 +241,13 @@ def _column(found: Table, row: Row) -> Column:
         index_name=row["index_name"],
         index_method=row["index_method"],
         vector_schema=row["vector_schema"],
+        renamed=bool(row["trigger_columns"]) and row["trigger_columns"] != row["source_columns"],
     )
+
+
+def _row_function(row: Row) -> RowFunction | None:
+    if row["source_function"] is None:
+        return None
+    # The trigger lists the same columns in the same order and follows when one is renamed.
+    read = row["trigger_columns"] or row["source_columns"]
+    return RowFunction(row["source_function"], None if row["source_columns"] is None else tuple(read))

@@ -8,10 +8,11 @@ the table's owner in the table's schema; only the line in the registry is ours.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from pgembed import columns, errors, following
-from pgembed.columns import Column, Table, quote
+from pgembed import columns, errors, expressions, following
+from pgembed.columns import Column, RowFunction, Table, quote
 from pgembed.database import Database
 
 Writer = Callable[[Table, str, Sequence[str], Sequence[object]], None]
@@ -26,6 +27,16 @@ class ModelLike(Protocol):
     def dim(self) -> int: ...
     @property
     def fingerprint(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an embedded column is made of and how its rows are followed."""
+
+    text: str
+    function: RowFunction
+    hash_column: str
+    trigger_name: str
 
 
 SYNC = ("auto", "manual")
@@ -65,12 +76,12 @@ def add(
             f'column "{name}" of table "{found.name}" exists already',
             hint="Choose another column_name, or declare an existing vector column with pgembed.adopt_embedding().",
         )
-    text = following.prove_source(db, found, _required(source, "source"))
+    text = expressions.prove(db, found, _required(source, "source"))
     with following.as_owner(db, found):
         schema = _vector_schema(db)
         db.execute(f"ALTER TABLE {found.sql} ADD COLUMN {quote(name)} {schema}.vector({model.dim})")
-        function, hash_column = following.follow(db, found, name, text, _vector_schema(db))
-    _register(write, found, name, text, function, hash_column, model, metric, sync, adopted=False)
+        made = _follow(db, found, name, text, schema)
+    _register(write, found, name, made, model, metric, sync, adopted=False)
 
 
 def adopt(
@@ -117,7 +128,7 @@ def adopt(
             f'column "{name}" holds vectors of {dim} dimensions, model "{model.name}" makes {model.dim}',
             hint="Name the model that made the column, or none: then queries are vectors.",
         )
-    function = hash_column = text = None
+    made = None
     if source is not None:
         if model is None:
             raise errors.NullNotAllowed(
@@ -125,10 +136,10 @@ def adopt(
                 hint="Name the model, or leave out the source and search with vectors.",
             )
         _must_follow(found)
-        text = following.prove_source(db, found, source)
+        text = expressions.prove(db, found, source)
         with following.as_owner(db, found):
-            function, hash_column = following.follow(db, found, name, text, _vector_schema(db))
-    _register(write, found, name, text, function, hash_column, model, chosen, sync, adopted=True)
+            made = _follow(db, found, name, text, _vector_schema(db))
+    _register(write, found, name, made, model, chosen, sync, adopted=True)
 
 
 def alter(
@@ -149,42 +160,42 @@ def alter(
     name = column.name
     _checked_choice("sync", sync or column.sync, SYNC, LATER)
     _checked_choice("metric", metric or column.metric, tuple(columns.OPERATORS))
-    text, function, hash_column = column.source, column.source_function, column.hash_column
     if source is not None:
         _must_follow(found)
-        text = following.prove_source(db, found, source)
+        expressions.prove(db, found, source)
+        if column.model is None and model is None:
+            raise errors.NullNotAllowed("a source needs a model that embeds it", hint="Name the model in the same call.")
+    made = _source_of(column)
     with following.as_owner(db, found):
         if source is not None:
-            following.unfollow(db, column)
-            function, hash_column = following.follow(db, found, name, str(text), column.vector_schema, column.hash_column)
-            if column.hash_column is not None:
-                hashed = quote(column.hash_column)
-                db.execute(
-                    f"UPDATE {found.sql} SET {hashed} = CASE WHEN pg_catalog.octet_length({hashed}) IN (16, 17)"
-                    f" THEN '\\x00'::pg_catalog.bytea || pg_catalog.substr({hashed}, pg_catalog.octet_length({hashed}) - 15)"
-                    " ELSE '\\x00'::pg_catalog.bytea END"
-                )
-            else:
-                db.execute(f"UPDATE {found.sql} SET {quote(str(hash_column))} = '\\x00'::pg_catalog.bytea")
+            _unfollow(db, column)
+            made = _follow(db, found, name, source, column.vector_schema, column.hash_column)
+            _mark_all_stale(db, found, made.hash_column)
         if model is not None and model.fingerprint != column.fingerprint:
-            _change_model(db, column, model, hash_column)
+            _change_model(db, column, model, made)
     write(
         found,
-        "UPDATE pgembed._embedding SET source = $3, source_function = $4, hash_column = $5, model = coalesce($6, model),"
-        " fingerprint = coalesce($7, fingerprint), metric = coalesce($8, metric), sync = coalesce($9, sync), last_error = NULL"
-        " WHERE table_name = $1::oid::regclass AND column_name = $2",
-        ["oid", "name", "text", "text", "name", "text", "text", "text", "text"],
-        [
-            found.oid,
-            name,
-            text,
-            function,
-            hash_column,
-            model.name if model else None,
-            model.fingerprint if model else None,
-            metric,
-            sync,
-        ],
+        "UPDATE pgembed._embedding SET source = $3, source_function = $4, source_columns = $5, hash_column = $6, trigger_name = $7,"
+        " model = coalesce($8, model), fingerprint = coalesce($9, fingerprint), metric = coalesce($10, metric),"
+        " sync = coalesce($11, sync), last_error = NULL WHERE table_name = $1::oid::regclass AND column_name = $2",
+        ["oid", "name", *SOURCE_TYPES, "text", "text", "text", "text"],
+        [found.oid, name, *_source_values(made), model.name if model else None, model.fingerprint if model else None, metric, sync],
+    )
+
+
+def realign(db: Database, write: Writer, column: Column) -> None:
+    """After a column of the source was renamed: name it anew in the trigger's function and in the registry."""
+    made = _source_of(column)
+    if made is None:
+        return
+    with following.as_owner(db, column.table):
+        following.unfollow(db, column)
+        following.follow(db, column.table, column.name, made.function, column.vector_schema, made.hash_column)
+    write(
+        column.table,
+        "UPDATE pgembed._embedding SET source_columns = $3 WHERE table_name = $1::oid::regclass AND column_name = $2",
+        ["oid", "name", "name[]"],
+        [column.table.oid, column.name, list(made.function.columns or ())],
     )
 
 
@@ -201,7 +212,7 @@ def drop(db: Database, write: Writer, target: str | None, column_name: str | Non
     column = gone[0] if gone else columns.column(db, target, column_name)
     keep = column.adopted if keep_column is None else keep_column
     with following.as_owner(db, found):
-        following.unfollow(db, column)
+        _unfollow(db, column)
         dropped = [column.hash_column] if column.hash_column else []
         if not keep:
             dropped.append(column.name)
@@ -215,8 +226,8 @@ def drop(db: Database, write: Writer, target: str | None, column_name: str | Non
     )
 
 
-def _change_model(db: Database, column: Column, model: ModelLike, hash_column: str | None) -> None:
-    if column.source is None and hash_column is None:
+def _change_model(db: Database, column: Column, model: ModelLike, made: Source | None) -> None:
+    if made is None:
         raise errors.NotSupported(
             f"{column.label} has no source from which another model could embed it",
             hint="Give the source in the same call, or drop and adopt the column again with the model that made it.",
@@ -233,10 +244,8 @@ def _change_model(db: Database, column: Column, model: ModelLike, hash_column: s
         )
         for row in indexes:
             db.execute(f"DROP INDEX {row['name']}")
-        db.execute(
-            f"ALTER TABLE {found.sql} ALTER COLUMN {column.sql} TYPE {column.vector_schema}.{column.type}({model.dim}) USING NULL"
-        )
-    db.execute(f"UPDATE {found.sql} SET {column.sql} = NULL, {quote(str(hash_column))} = NULL")
+        db.execute(f"ALTER TABLE {found.sql} ALTER COLUMN {column.sql} TYPE {column.vector_schema}.{column.type}({model.dim}) USING NULL")
+    db.execute(f"UPDATE {found.sql} SET {column.sql} = NULL, {quote(made.hash_column)} = NULL")
     db.notice(
         f"{column.label} is empty now: vectors of {column.model or 'an unknown model'} and {model.name} cannot be compared",
         hint=f"CALL pgembed.refresh('{found.shown}', '{column.name}') embeds its rows anew.",
@@ -247,33 +256,66 @@ def _register(
     write: Writer,
     found: Table,
     name: str,
-    source: str | None,
-    function: str | None,
-    hash_column: str | None,
+    made: Source | None,
     model: ModelLike | None,
     metric: str | None,
     sync: str | None,
     *,
     adopted: bool,
 ) -> None:
-    # A line may be left of a dropped column of the same name, or of a dropped table of the same number.
     write(
         found,
-        "INSERT INTO pgembed._embedding (table_name, column_name, source, source_function, hash_column, model, fingerprint, metric, sync,"
-        " adopted) VALUES ($1::oid::regclass, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        ["oid", "name", "text", "text", "name", "text", "text", "text", "text", "bool"],
+        "INSERT INTO pgembed._embedding (table_name, column_name, source, source_function, source_columns, hash_column, trigger_name,"
+        " model, fingerprint, metric, sync, adopted) VALUES ($1::oid::regclass, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        ["oid", "name", *SOURCE_TYPES, "text", "text", "text", "text", "bool"],
         [
             found.oid,
             name,
-            source,
-            function,
-            hash_column,
+            *_source_values(made),
             model.name if model else None,
             model.fingerprint if model else None,
             metric,
             sync,
             adopted,
         ],
+    )
+
+
+SOURCE_TYPES = ("text", "text", "name[]", "name", "name")
+
+
+def _source_values(made: Source | None) -> tuple[object, ...]:
+    """Values of source, source_function, source_columns, hash_column and trigger_name in the registry."""
+    if made is None:
+        return (None,) * len(SOURCE_TYPES)
+    read = None if made.function.columns is None else list(made.function.columns)
+    return made.text, made.function.name, read, made.hash_column, made.trigger_name
+
+
+def _source_of(column: Column) -> Source | None:
+    if column.source is None or column.source_function is None or column.hash_column is None or column.trigger_name is None:
+        return None
+    return Source(column.source, column.source_function, column.hash_column, column.trigger_name)
+
+
+def _follow(db: Database, found: Table, name: str, source: str, vector_schema: str, hash_column: str | None = None) -> Source:
+    function = expressions.create(db, found, expressions.clip(found.name, f"_{name}_source"), source, "pg_catalog.text")
+    hash_column, trigger = following.follow(db, found, name, function, vector_schema, hash_column)
+    return Source(source, function, hash_column, trigger)
+
+
+def _unfollow(db: Database, column: Column) -> None:
+    following.unfollow(db, column)
+    if column.source_function is not None:
+        expressions.drop(db, column.source_function)
+
+
+def _mark_all_stale(db: Database, found: Table, hash_column: str) -> None:
+    hashed = quote(hash_column)
+    db.execute(
+        f"UPDATE {found.sql} SET {hashed} = CASE WHEN pg_catalog.octet_length({hashed}) IN (16, 17)"
+        f" THEN '\\x00'::pg_catalog.bytea || pg_catalog.substr({hashed}, pg_catalog.octet_length({hashed}) - 15)"
+        " ELSE '\\x00'::pg_catalog.bytea END"
     )
 
 

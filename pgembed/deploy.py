@@ -121,9 +121,7 @@ def _check_place(backend: int, extension: Path) -> None:
     # A server elsewhere may well use the same paths; but the process that serves us is not here too.
     process = Path(f"/proc/{backend}/comm")
     if not (extension.is_dir() and process.exists() and process.read_text().strip() == "postgres"):
-        raise errors.NotSupported(
-            "the server does not run on this machine", hint="Run this on the server's machine, or in its container."
-        )
+        raise errors.NotSupported("the server does not run on this machine", hint="Run this on the server's machine, or in its container.")
 
 
 def _check_extensions(connection: psycopg.Connection[Any], version: int) -> None:

@@ -1,51 +1,115 @@
-"""doctor: look at an installation, and say what is wrong with it and what to do."""
+"""doctor: look at an installation and at a database, and say what is wrong with them and what to do. It changes nothing."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from pgembed import __version__, errors, install, server
+from pgembed import __version__, errors, install, models, server
 from pgembed.postgres import Postgres
 
-SERVER_PACKAGES = ("numpy", "onnxruntime", "tokenizers", "safetensors")
+SERVER_PACKAGES = ("numpy", "onnxruntime", "tokenizers")
 AGAIN = "Run docker/install again."
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at."""
+    """One thing looked at; a remedy says that it is wrong."""
 
     subject: str
     found: str
-    sound: bool
-    remedy: str = ""
+    remedy: str | None = None
 
 
 def examine(url: str | None = None) -> Iterator[Check]:
-    """Look at everything that can be looked at without changing anything, in the order in which faults follow from each other."""
-    yield Check("pgembed", f"{__version__} in {Path(__file__).parent}", True)
-    yield from _look_at_packages()
-    yield _look_at_definitions()
-    yield from _look_at_postgres()
-    if url:
-        yield from _look_at_database(url)
+    """Look at everything, in the order in which faults follow from each other.
 
-
-def _look_at_packages() -> Iterator[Check]:
+    Args:
+        url: a database to look into too.
+    """
+    yield Check("pgembed", f"{__version__} in {Path(__file__).parent}")
     for name in SERVER_PACKAGES:
-        try:
-            yield Check(name, metadata.version(name), True)
-        except metadata.PackageNotFoundError:
-            yield Check(name, "not installed", False, AGAIN)
+        yield _package(name)
+    yield _definitions()
+    yield from _postgres()
+    yield from _models()
+    if url:
+        yield from _database(url)
 
 
-def _look_at_definitions() -> Check:
+def _package(name: str) -> Check:
     try:
-        return Check("SQL definitions", f"{len(install.definitions())} files", True)
+        return Check(name, metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Check(name, "not installed", AGAIN)
+
+
+def _definitions() -> Check:
+    try:
+        return Check("SQL definitions", f"{len(install.definitions())} files")
     except errors.PgembedError as error:
-        return Check("SQL definitions", error.message, False, AGAIN)
+        return Check("SQL definitions", error.message, AGAIN)
+
+
+def _postgres() -> Iterator[Check]:
+    try:
+        found = Postgres.find(server.default_home())
+    except errors.PgembedError as error:
+        yield Check("PostgreSQL", error.message, error.hint)
+        return
+    yield Check("PostgreSQL", f"{found.version} in {found.bindir}")
+    vector = found.vector_version()
+    new_enough = vector is not None and install.version_key(vector)[:2] >= (0, 8)
+    yield Check("pgvector", vector or "not installed", None if new_enough else "0.8 or newer is needed. " + AGAIN)
+    linked = subprocess.run(["ldd", found.pkglibdir / "plpython3.so"], capture_output=True, text=True).stdout
+    own = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    yield Check("Python", own, None if f"libpython{own}.so" in linked else f"The server embeds another Python. {AGAIN}")
+    private = server.Server(system=found)
+    yield Check("private server", f"{'runs' if private.running() else 'does not run'}, {private.folder}")
+
+
+def _models() -> Iterator[Check]:
+    try:
+        known = models.installed()
+    except errors.PgembedError as error:
+        yield Check("models", error.message, error.hint or AGAIN)
+        return
+    if not known:
+        yield Check("models", f"none in {models.models_dir()}", AGAIN)
+    for model in known:
+        place = models.models_dir() / model.name
+        files = json.loads((place / models.DESCRIPTION).read_text("utf-8"))["files"]
+        damaged = [name for name, facts in files.items() if _sha256(place / name) != facts["sha256"]]
+        if damaged:
+            remedy = f"Remove {place} and run docker/install again."
+            yield Check(f"model {model.name}", f"damaged: {', '.join(damaged)}", remedy)
+        else:
+            yield Check(f"model {model.name}", f"{model.dim} dimensions, {model.precision}, checksums verified")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _database(url: str) -> Iterator[Check]:
+    import psycopg  # a client's package; all the rest is looked at without it
+
+    try:
+        with psycopg.connect(url) as connection:
+            row = connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'pgembed'").fetchone()
+            if row is None:
+                yield Check("extension", "not in this database", "pgembed install URL.")
+                return
+            old = None if row[0] == __version__ else "pgembed install URL updates it."
+            yield Check("extension", row[0], old)
+            row = connection.execute("SELECT cardinality(pgembed.embed('hello')::real[])").fetchone()
+            yield Check("pgembed.embed", f"a vector of {row[0] if row else 0} dimensions")
+    except psycopg.Error as error:
+        yield Check("database", str(error).strip(), "Read what the server says.")

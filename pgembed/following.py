@@ -9,32 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pgembed import errors
-from pgembed.columns import Column, Table, literal, quote
+from pgembed import errors, expressions
+from pgembed.columns import Column, RowFunction, Table, literal, quote
 from pgembed.database import Database
-
-IDENTIFIER_BYTES = 63  # PostgreSQL's NAMEDATALEN - 1
-
-
-def prove_source(db: Database, found: Table, source: str, what: str = "source", kind: str = "pg_catalog.text") -> str:
-    """Prove that a source is one expression over the table's rows that can be read as text, and return it.
-
-    Raises:
-        errors.StatementRefused: it is not; says what PostgreSQL says.
-        errors.NullNotAllowed: it is empty.
-    """
-    if not source.strip():
-        raise errors.NullNotAllowed(f"{what} is empty", hint=_source_hint(found))
-    rows = f"FROM {found.sql} AS {found.alias}"
-    try:
-        # A condition takes neither aggregates nor sets; what breaks out of parentheses does not parse without them.
-        db.prepare(f"SELECT {rows} WHERE ({source}\n)::{kind} IS NULL")
-        db.prepare(f"SELECT {rows} WHERE {source}\n IS NULL")
-    except errors.StatementRefused as error:
-        error.message = f"{what} is not an expression over {found.name}: {error.message}"
-        error.hint = error.hint or _source_hint(found)
-        raise
-    return source
 
 
 @contextmanager
@@ -65,56 +42,67 @@ def set_role(db: Database, role: str) -> None:
     db.execute("SELECT pg_catalog.set_config('role', $1, true)", ["pg_catalog.text"], [role])
 
 
-def create_function(db: Database, found: Table, stem: str, expression: str, returns: str, *, definer: bool = False) -> str:
-    """Create a function of the table's row for an expression of the user's, and return its name in SQL.
-
-    Its body is parsed now: names mean for ever what they mean to the caller today, a renamed column is followed, and dropping one that is
-    used is refused by PostgreSQL itself.
-    """
-    name = _free_function(db, found, stem)
-    function = f"{quote(found.schema)}.{quote(name)}"
-    rights = "SECURITY DEFINER" if definer else "SECURITY INVOKER"
-    db.execute(
-        f'CREATE FUNCTION {function}("row" {found.sql}) RETURNS {returns} LANGUAGE sql STABLE {rights}\n'
-        f"RETURN (SELECT ({expression}\n)::{returns} FROM pg_catalog.unnest(ARRAY[$1]) AS {found.alias})"
-    )
-    return function
-
-
-def follow(db: Database, found: Table, name: str, source: str, vector_schema: str, keep_hash: str | None = None) -> tuple[str, str]:
-    """Create hash column, source function and trigger; return the function's name in SQL and the hash column's name."""
-    hash_column = keep_hash or clip(name, "_hash")
-    if keep_hash is None:
+def follow(
+    db: Database, found: Table, name: str, source: RowFunction, vector_schema: str, hash_column: str | None = None
+) -> tuple[str, str]:
+    """Create the hash column, where there is none, and the trigger; return the names of both."""
+    if hash_column is None:
+        hash_column = expressions.clip(name, "_hash")
         if column_type(db, found, hash_column) is not None:
             raise errors.DuplicateObject(
                 f'column "{hash_column}" of table "{found.name}" exists already; pgembed keeps there what the vector was made of',
                 hint="Rename it, or choose another column_name.",
             )
         db.execute(f"ALTER TABLE {found.sql} ADD COLUMN {quote(hash_column)} pg_catalog.bytea")
-        db.execute(
-            f"COMMENT ON COLUMN {found.sql}.{quote(hash_column)} IS"
-            f" {literal(f'what {name} was made of, for pgembed.freshness({name}, {hash_column})')}"
-        )
-    function = create_function(db, found, f"{clip(found.name, '_' + name)}_source", source, "pg_catalog.text")
-    read, generated = _columns_read(db, function, found)
-    stem = clip(found.name, "_" + name)
-    trigger_function = f"{quote(found.schema)}.{quote(_free_function(db, found, stem + '_follow'))}"
+        said = f"what {name} was made of: pgembed.freshness({name}, {hash_column})"
+        db.execute(f"COMMENT ON COLUMN {found.sql}.{quote(hash_column)} IS {literal(said)}")
+    stem = expressions.clip(found.name, f"_{name}_follow")
+    function = f"{quote(found.schema)}.{quote(expressions.free_name(db, found, stem))}"
+    body = _trigger_body(name, hash_column, source, vector_schema, generated=_reads_generated(db, found, source))
+    db.execute(
+        f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER\n"
+        f"SET search_path = pg_catalog, pg_temp\nAS {literal(body)}"
+    )
+    db.execute(f"REVOKE ALL ON FUNCTION {function}() FROM PUBLIC")
+    trigger = expressions.clip(f"pgembed_{name}", "")
+    listed = "" if source.columns is None else f" OF {', '.join(quote(column) for column in source.columns)}"
+    db.execute(f"CREATE TRIGGER {quote(trigger)} BEFORE UPDATE{listed} ON {found.sql} FOR EACH ROW EXECUTE FUNCTION {function}()")
+    return hash_column, trigger
+
+
+def unfollow(db: Database, column: Column) -> None:
+    """Drop the trigger of an embedded column and its function, where they still exist."""
+    if column.trigger_name is None:
+        return
+    found = column.table
+    rows = db.execute(
+        "SELECT n.nspname, p.proname FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid"
+        " JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace WHERE t.tgrelid = $1 AND t.tgname = $2 AND NOT t.tgisinternal",
+        ["pg_catalog.oid", "pg_catalog.name"],
+        [found.oid, column.trigger_name],
+    )
+    for row in rows:
+        db.execute(f"DROP TRIGGER {quote(column.trigger_name)} ON {found.sql}")
+        db.execute(f"DROP FUNCTION {quote(row['nspname'])}.{quote(row['proname'])}()")
+
+
+def _trigger_body(name: str, hash_column: str, source: RowFunction, vector_schema: str, *, generated: bool) -> str:
     vector, hashed = quote(name), quote(hash_column)
     # PostgreSQL looks up the operator of IS DISTINCT FROM in the search_path, where pgvector's need not be
     same_vector = (
         f"(OLD.{vector} IS NULL) = (NEW.{vector} IS NULL) AND coalesce(OLD.{vector} OPERATOR({vector_schema}.=) NEW.{vector}, true)"
     )
     if generated:
-        # A generated column is not computed yet when this trigger runs: a row that may have changed is stale, and refresh compares the hash.
+        # A generated column is not computed yet when this trigger runs: a row that may have changed is stale, and refresh compares hashes.
         changed = f"    changed := NEW.{hashed} IS NOT DISTINCT FROM OLD.{hashed};"
         after = (
             f"'\\x00'::bytea || CASE WHEN octet_length(OLD.{hashed}) IN (16, 17)"
             f" THEN substr(OLD.{hashed}, octet_length(OLD.{hashed}) - 15) ELSE ''::bytea END"
         )
     else:
-        changed = f"    new_source := {function}(NEW);\n    changed := new_source IS DISTINCT FROM {function}(OLD);"
+        changed = f"    new_source := {source.call('NEW')};\n    changed := new_source IS DISTINCT FROM {source.call('OLD')};"
         after = f"pgembed._hash_after_change(OLD.{hashed}, new_source)"
-    body = f"""
+    return f"""
 DECLARE
     new_source text;
     changed boolean;
@@ -138,83 +126,20 @@ EXCEPTION WHEN OTHERS THEN
     RETURN NEW;
 END
 """
-    db.execute(
-        f"CREATE FUNCTION {trigger_function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER\n"
-        f"SET search_path = pg_catalog, pg_temp\nAS {literal(body)}"
-    )
-    db.execute(f"REVOKE ALL ON FUNCTION {trigger_function}() FROM PUBLIC")
-    listed = "" if not read else f" OF {', '.join(quote(column) for column in read)}"
-    db.execute(
-        f"CREATE TRIGGER {quote(clip('pgembed_' + name, ''))} BEFORE UPDATE{listed} ON {found.sql}"
-        f" FOR EACH ROW EXECUTE FUNCTION {trigger_function}()"
-    )
-    return function, hash_column
 
 
-def unfollow(db: Database, column: Column) -> None:
-    """Drop trigger and functions of an embedded column, those that still exist."""
-    found = column.table
-    trigger = clip("pgembed_" + column.name, "")
+def _reads_generated(db: Database, found: Table, source: RowFunction) -> bool:
     rows = db.execute(
-        "SELECT t.tgfoid::pg_catalog.regproc::pg_catalog.oid AS function_oid, n.nspname, p.proname"
-        " FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid"
-        " JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace"
-        " WHERE t.tgrelid = $1 AND t.tgname = $2 AND NOT t.tgisinternal",
-        ["pg_catalog.oid", "pg_catalog.name"],
-        [found.oid, trigger],
+        "SELECT FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attgenerated <> '' AND NOT attisdropped"
+        " AND ($2::pg_catalog.text[] IS NULL OR attname = ANY ($2))",
+        ["pg_catalog.oid", "pg_catalog.text[]"],
+        [found.oid, None if source.columns is None else list(source.columns)],
     )
-    for row in rows:
-        db.execute(f"DROP TRIGGER {quote(trigger)} ON {found.sql}")
-        db.execute(f"DROP FUNCTION {quote(row['nspname'])}.{quote(row['proname'])}()")
-    if column.source_function is not None:
-        db.execute(f"DROP FUNCTION IF EXISTS {column.source_function}({found.sql})")
-
-
-def _columns_read(db: Database, function: str, found: Table) -> tuple[list[str], bool]:
-    """The table's columns that a source function reads, as PostgreSQL recorded them ([]: unknown, or the whole row), and whether one of
-    them is generated."""
-    rows = db.execute(
-        "SELECT a.attname, a.attgenerated <> '' AS generated FROM pg_catalog.pg_depend AS d"
-        " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
-        " WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = $1::pg_catalog.regproc"
-        " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = $2 AND d.refobjsubid > 0",
-        ["pg_catalog.text", "pg_catalog.oid"],
-        [function, found.oid],
-    )
-    if rows:
-        return [row["attname"] for row in rows], any(row["generated"] for row in rows)
-    whole = db.execute(
-        "SELECT FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attgenerated <> '' AND NOT attisdropped",
-        ["pg_catalog.oid"],
-        [found.oid],
-    )
-    return [], bool(whole)
-
-
-def _free_function(db: Database, found: Table, stem: str) -> str:
-    """A name for a new function in the table's schema that none has yet, so that its name alone finds it."""
-    for number in range(1000):
-        name = clip(stem, f"_{number}" if number else "")
-        taken = db.execute(
-            "SELECT FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace"
-            " WHERE n.nspname = $1 AND p.proname = $2",
-            ["pg_catalog.text", "pg_catalog.text"],
-            [found.schema, name],
-        )
-        if not taken:
-            return name
-    raise errors.LimitExceeded(
-        f'schema "{found.schema}" has a thousand functions named "{stem}"', hint="Drop those that are not needed."
-    )
-
-
-def clip(stem: str, suffix: str) -> str:
-    """A name with a suffix that fits into an identifier, cut in the stem at a whole character."""
-    room = IDENTIFIER_BYTES - len(suffix.encode())
-    return stem.encode()[: max(1, room)].decode(errors="ignore") + suffix
+    return bool(rows)
 
 
 def column_type(db: Database, found: Table, name: str) -> str | None:
+    """Name of a column's type; None where the table has no such column."""
     rows = db.execute(
         "SELECT t.typname FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid"
         " WHERE a.attrelid = $1 AND a.attname = $2 AND NOT a.attisdropped",
@@ -222,7 +147,3 @@ def column_type(db: Database, found: Table, name: str) -> str | None:
         [found.oid, name],
     )
     return str(rows[0]["typname"]) if rows else None
-
-
-def _source_hint(found: Table) -> str:
-    return f"A source is an SQL expression over the columns of {found.name}, such as: name || ': ' || description."

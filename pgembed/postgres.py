@@ -45,9 +45,7 @@ class Postgres:
             programs = PACKAGED / version / "bin"
             if (programs / "postgres").is_file() and (programs.parent / "lib" / "plpython3.so").is_file():
                 return cls.at(programs / "pg_config")
-        raise errors.FileMissing(
-            f"no PostgreSQL {SUPPORTED[0]} to {SUPPORTED[-1]} with PL/Python is installed", hint="Run docker/install."
-        )
+        raise errors.FileMissing(f"no PostgreSQL {SUPPORTED[0]} to {SUPPORTED[-1]} with PL/Python is installed", hint="Run docker/install.")
 
     @classmethod
     def at(cls, pg_config: Path) -> Postgres:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pgembed import columns, errors, following, text
+from pgembed import columns, errors, expressions, following, text
 from pgembed.columns import Column, quote
 from pgembed.database import Database, Row
 
@@ -95,6 +95,12 @@ def refresh(db: Database, column: Column, encode: Encoder, batch_size: int | Non
     return tally
 
 
+def source_call(column: Column) -> str:
+    """SQL for the source text of the row t."""
+    assert column.source_function is not None  # checked when refresh begins
+    return column.source_function.call("t")
+
+
 def _needs_work(column: Column, alias: str) -> str:
     return f"{column.freshness(alias)} IN ('pending', 'stale', 'failed')"
 
@@ -115,7 +121,7 @@ def _read(db: Database, column: Column, after: list[str] | None, limit: int) -> 
         f" FROM {column.table.sql} AS t WHERE {_needs_work(column, 't')}"
     )
     order = f" ORDER BY {names} LIMIT {limit}"
-    evaluated = chosen.replace("SOURCE", f"{column.source_function}(t.*)")
+    evaluated = chosen.replace("SOURCE", f"{source_call(column)}")
     page = f" AND ({names}) > ({beyond})" if after is not None else ""
     types, values = (["pg_catalog.text[]"], [after]) if after is not None else ([], [])
     try:
@@ -155,10 +161,7 @@ def _embed_and_write(db: Database, column: Column, encode: Encoder, rows: list[R
     full = [row for row in good if not text.is_empty(row["source"])]
     hashes = [hashlib.sha256(row["source"].encode()).digest()[:16] for row in full]
     # A text that changed and changed back needs no model: the vector is its own.
-    same = [
-        row["hash"] is not None and len(row["hash"]) == 17 and row["hash"][1:] == made
-        for row, made in zip(full, hashes, strict=True)
-    ]
+    same = [row["hash"] is not None and len(row["hash"]) == 17 and row["hash"][1:] == made for row, made in zip(full, hashes, strict=True)]
     changed = [(row, made) for row, made, is_same in zip(full, hashes, same, strict=True) if not is_same]
     images, truncated = encode([row["source"] for row, _ in changed], db.check_interrupts)
     written = _write(db, column, [row["key"] for row, _ in changed], images, [made for _, made in changed])
@@ -186,7 +189,7 @@ def _write(db: Database, column: Column, keys: list[list[str]], images: list[byt
     rows = db.execute(
         f"WITH made AS (SELECT * FROM {_unnest('$1', '$2', *named[0])} AS m (image, hash, {', '.join(named[1])})),"
         f" written AS (UPDATE {column.table.sql} AS t SET {column.sql} = pgembed._vector(m.image){cast}, {hashed} = m.hash"
-        f" FROM made AS m WHERE {join} AND pgembed._source_hash({column.source_function}(t.*)) = m.hash RETURNING 1)"
+        f" FROM made AS m WHERE {join} AND pgembed._source_hash({source_call(column)}) = m.hash RETURNING 1)"
         " SELECT pg_catalog.count(*) AS n FROM written",
         ["pg_catalog.bytea[]", "pg_catalog.bytea[]", *types],
         [images, hashes, *arrays],
@@ -209,9 +212,7 @@ def _mark(db: Database, column: Column, keys: list[list[str]], hashes: list[byte
     )
 
 
-def _key_arrays(
-    column: Column, keys: list[list[str]], first: int
-) -> tuple[list[str], list[list[str]], tuple[list[str], list[str]], str]:
+def _key_arrays(column: Column, keys: list[list[str]], first: int) -> tuple[list[str], list[list[str]], tuple[list[str], list[str]], str]:
     """Keys as one array of texts a key column: types, values, (parameters, names) and the join condition between t and m."""
     described = column.table.keys
     types = ["pg_catalog.text[]"] * len(described)
@@ -236,7 +237,7 @@ def _build_index(db: Database, column: Column) -> None:
     limit = 2000 if column.type == "vector" else 4000  # pgvector's own
     if counted < INDEX_ROWS or not 0 < dim <= limit:
         return
-    name = following.clip(f"{column.table.name}_{column.name}", "_idx")
+    name = expressions.clip(f"{column.table.name}_{column.name}", "_idx")
     taken = db.execute(
         "SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
         " WHERE n.nspname = $1 AND c.relname = $2",
@@ -311,8 +312,7 @@ def states(db: Database, column: Column) -> Row | None:
         return None
     state = column.freshness("t")
     counts = ", ".join(
-        f"pg_catalog.count(*) FILTER (WHERE s = '{name}') AS {name}"
-        for name in ("fresh", "stale", "pending", "failed", "null_source")
+        f"pg_catalog.count(*) FILTER (WHERE s = '{name}') AS {name}" for name in ("fresh", "stale", "pending", "failed", "null_source")
     )
     inner = f"SELECT {state} AS s FROM {found.sql} AS t OFFSET 0"
     return db.execute(f"SELECT pg_catalog.count(*) AS rows, {counts} FROM ({inner}) AS counted")[0]

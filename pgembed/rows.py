@@ -6,6 +6,7 @@ PostgreSQL's sense have. Whatever is read is read with the caller's rights.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,3 +74,28 @@ def read_texts(db: Database, table: Table, expression: str) -> tuple[Places, lis
 
 def _as_vector(column: Column) -> str:
     return "" if column.type == "vector" else f"::{column.vector_schema}.vector"
+
+
+def read_names(db: Database, table: Table, expression: str) -> tuple[Places, list[list[str | None]]]:
+    """An array of texts of every row: [] where it is NULL.
+
+    Args:
+        expression: SQL over the table's alias, of type text[].
+    """
+    found = db.execute(
+        f"SELECT {table.alias}.tableoid AS o, {table.alias}.ctid::pg_catalog.text AS c, {expression} AS x FROM {table.sql} AS {table.alias}"
+    )
+    return Places([row["o"] for row in found], [row["c"] for row in found]), [row["x"] or [] for row in found]
+
+
+def read_vectors_at(db: Database, column: Column, at: Places, positions: Sequence[int]) -> list[bytes | None]:
+    """What vector_send() makes of the vectors of some rows, in the order of the positions; None where a row has none."""
+    table = column.table
+    found = db.execute(
+        f"SELECT {column.vector_schema}.vector_send(t.{column.sql}{_as_vector(column)}) AS sent"
+        " FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2::pg_catalog.tid[])) WITH ORDINALITY AS p (o, c, position)"
+        f" LEFT JOIN {table.sql} AS t ON t.ctid OPERATOR(pg_catalog.=) p.c AND t.tableoid OPERATOR(pg_catalog.=) p.o ORDER BY p.position",
+        ["pg_catalog.oid[]", "pg_catalog.text[]"],
+        [[at.tables[i] for i in positions], [at.places[i] for i in positions]],
+    )
+    return [row["sent"] for row in found]

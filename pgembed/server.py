@@ -37,7 +37,7 @@ PORTS = range(20000, 32000)
 START_SECONDS = 120
 QUOTE = "'"
 
-INITDB = "-U postgres --encoding=UTF8 --locale=C.UTF-8 --auth-local=peer --auth-host=scram-sha-256".split()
+INITDB = ("-U", "postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--auth-local=peer", "--auth-host=scram-sha-256")
 
 HBA = """\
 # Written once; yours to edit. Without a password only the system's users named in pg_ident.conf are let in, as postgres.

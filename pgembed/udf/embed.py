@@ -98,6 +98,4 @@ def _tell_truncated(count: int, model: models.Model) -> None:
 
 def _check_role(role: str | None) -> None:
     if role not in ROLES:
-        raise errors.InvalidParameter(
-            f"role must be query or document, not {role or 'NULL'}", hint="query is the default for one text."
-        )
+        raise errors.InvalidParameter(f"role must be query or document, not {role or 'NULL'}", hint="query is the default for one text.")

@@ -75,6 +75,8 @@ def refresh(target: str | None, column_name: str | None, batch_size: int | None)
     for name in names:
         column = columns.column(DATABASE, target, name)
         registry.must_own(column.table)
+        if column.renamed:
+            declarations.realign(DATABASE, registry.write_for, column)
         tally = refreshing.refresh(DATABASE, column, _encoder(column), batch_size)
         registry.write_for(
             column.table,

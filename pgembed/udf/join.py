@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pgembed import columns, errors, models, rows, text
+from pgembed import columns, errors, joins, models, rows, text
 from pgembed.columns import Column, Table, quote
 from pgembed.udf import boundary
 from pgembed.udf.connection import DATABASE
@@ -50,17 +50,16 @@ def pairs(
     if mapping not in MAPPINGS:
         raise errors.InvalidParameter(f"mapping must be many or one_to_one, not {mapping or 'NULL'}", hint="many is the default.")
     if precision is not None and not 0 < precision < 1:
-        raise errors.InvalidParameter(
-            f"precision must be between 0 and 1, not {precision:g}", hint="0.95 lets 5 of 100 matches be wrong."
-        )
+        raise errors.InvalidParameter(f"precision must be between 0 and 1, not {precision:g}", hint="0.95 lets 5 of 100 matches be wrong.")
     left, right = _side(left_table, left_column, "left"), _side(right_table, right_column, "right")
     metric = _metric(left, right)
     model = _model(left, right)
-    left_rows, right_rows = _fetch(left, model), _fetch(right, model)
+    left_rows, left_vectors = _fetch(left, model)
+    right_rows, right_vectors = _fetch(right, model)
     allowed = _allowed(left, right, left_rows, right_rows, condition, params)
     found = joins.join(
-        left_rows.vectors,
-        right_rows.vectors,
+        left_vectors,
+        right_vectors,
         k,
         metric=metric,
         max_distance=max_distance,
@@ -102,9 +101,7 @@ def _side(target: str, name: str | None, which: str) -> Side:
     """
     found, known = columns.table(DATABASE, target)
     if found.relkind not in "rpm":
-        raise errors.WrongObjectType(
-            f'"{found.name}" is not a table', hint="Join the table behind it, or make it a materialized view."
-        )
+        raise errors.WrongObjectType(f'"{found.name}" is not a table', hint="Join the table behind it, or make it a materialized view.")
     for column in known:
         if column.name == name:
             return Side(found, column.name, columns.column(DATABASE, target, name))
@@ -204,9 +201,7 @@ def _allowed(
             DATABASE.prepare(f"SELECT {both} {form}", ["pg_catalog.jsonb"])
     except errors.StatementRefused as error:
         error.message = f"condition is not a boolean expression over l and r: {error.message}"
-        error.hint = (
-            error.hint or "The left row is l, the right one is r: l.country = r.country; values come as params: $1->>'name'."
-        )
+        error.hint = error.hint or "The left row is l, the right one is r: l.country = r.country; values come as params: $1->>'name'."
         raise
     found = DATABASE.execute(
         "SELECT pg_catalog.array_agg(lp) AS lp, pg_catalog.array_agg(rp) AS rp FROM (SELECT l.tableoid || l.ctid::pg_catalog.text AS lp,"
@@ -222,8 +217,6 @@ def _allowed(
     at_left = {f"{table}{place}": i for i, (table, place) in enumerate(zip(left_places.tables, left_places.places, strict=True))}
     at_right = {f"{table}{place}": i for i, (table, place) in enumerate(zip(right_places.tables, right_places.places, strict=True))}
     listed = [
-        (at_left[lp], at_right[rp])
-        for lp, rp in zip(found["lp"] or (), found["rp"] or (), strict=True)
-        if lp in at_left and rp in at_right
+        (at_left[lp], at_right[rp]) for lp, rp in zip(found["lp"] or (), found["rp"] or (), strict=True) if lp in at_left and rp in at_right
     ]
     return [i for i, _ in listed], [j for _, j in listed]

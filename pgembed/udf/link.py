@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from pgembed import columns, errors, following, linking
-from pgembed.columns import Table
+from pgembed import columns, errors, expressions, following, linking, rows, vectors
+from pgembed.columns import RowFunction, Table
+from pgembed.database import Row
 from pgembed.udf import boundary, registry
 from pgembed.udf.connection import DATABASE
 from pgembed.udf.embeddings import column_model
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+# Compiled dictionaries of this session, by a hash of all names: what the caller may see of the table is part of the key.
+DICTIONARIES = 4
+_dictionaries: OrderedDict[bytes, linking.Dictionary] = OrderedDict()
 
 
 @boundary
@@ -22,31 +34,26 @@ def create_linker(name: str | None, target: str | None, names: str | None, alias
     registry.must_own(table)
     if table.relkind not in "rpm":
         raise errors.WrongObjectType(f'"{table.name}" is not a table', hint="Declare a linker over the table behind it.")
-    if _lines("name OPERATOR(pg_catalog.=) $1", ["pg_catalog.text"], [name]):
+    if _lines("l.name OPERATOR(pg_catalog.=) $1", ["pg_catalog.text"], [name]):
         raise errors.DuplicateObject(f'linker "{name}" exists already', hint=f"SELECT pgembed.drop_linker('{name}') drops it.")
-    following.prove_source(DATABASE, table, names, "names")
+    expressions.prove(DATABASE, table, names, "names")
     expression = f"ARRAY[({names}\n)::pg_catalog.text]"
     if aliases is not None:
-        following.prove_source(DATABASE, table, aliases, "aliases", "pg_catalog.text[]")
-        expression += f" OPERATOR(pg_catalog.||) pg_catalog.coalesce(({aliases}\n)::pg_catalog.text[], '{{}}')"
+        expressions.prove(DATABASE, table, aliases, "aliases", "pg_catalog.text[]")
+        expression += f" OPERATOR(pg_catalog.||) coalesce(({aliases}\n)::pg_catalog.text[], '{{}}')"
     if context is not None:
         column_model(columns.column(DATABASE, target, context))
     with following.as_owner(DATABASE, table):
         # SECURITY DEFINER: whoever links, the owner's expression is evaluated with the owner's rights, on rows the caller may see
-        function = following.create_function(
-            DATABASE,
-            table,
-            following.clip(f"{table.name}_{name}", "_names"),
-            expression,
-            "pg_catalog.text[]",
-            definer=True,
+        function = expressions.create(
+            DATABASE, table, expressions.clip(table.name, f"_{name}_names"), expression, "pg_catalog.text[]", definer=True
         )
     registry.write_for(
         table,
-        "INSERT INTO pgembed._linker (name, target, names, aliases, context_column, names_function)"
-        " VALUES ($1, $2::oid::regclass, $3, $4, $5, $6)",
-        ["text", "oid", "text", "text", "name", "text"],
-        [name, table.oid, names, aliases, context, function],
+        "INSERT INTO pgembed._linker (name, target, names, aliases, context_column, names_function, names_columns)"
+        " VALUES ($1, $2::oid::regclass, $3, $4, $5, $6, $7)",
+        ["text", "oid", "text", "text", "name", "text", "name[]"],
+        [name, table.oid, names, aliases, context, function.name, None if function.columns is None else list(function.columns)],
     )
 
 
@@ -56,7 +63,7 @@ def drop_linker(name: str | None) -> None:
     line = _linker(None, name)
     table, _ = columns.table(DATABASE, line["target"])
     with following.as_owner(DATABASE, table):
-        DATABASE.execute(f"DROP FUNCTION IF EXISTS {line['names_function']}({table.sql})")
+        expressions.drop(DATABASE, _names_function(line))
     registry.write_for(table, "DELETE FROM pgembed._linker WHERE name = $1", ["text"], [line["name"]])
 
 
@@ -66,8 +73,14 @@ def find(target: str, content: str | None, linker: str | None) -> dict[str, Any]
     table, _ = columns.table(DATABASE, target)
     line = _linker(table, linker)
     places, dictionary = _dictionary(table, line)
-    context = _Context(table, target, line["context_column"], places) if line["context_column"] else None
-    found = linking.link(content or "", dictionary, context)
+    context = _Context(target, line["context_column"], places) if line["context_column"] else None
+    found = linking.link(
+        content or "",
+        dictionary,
+        embed=context.embed if context else None,
+        context_vectors=context.of_rows if context else None,
+        check=DATABASE.check_interrupts,
+    )
     return {
         "mentions": [link.mention for link in found],
         "starts": [link.start_char for link in found],
@@ -77,18 +90,99 @@ def find(target: str, content: str | None, linker: str | None) -> dict[str, Any]
         "scores": [link.score for link in found],
         "margins": [link.margin for link in found],
         "decisions": [link.decision for link in found],
-        "statement": "",
+        "statement": (
+            f"SELECT m.mention, m.start_char, m.end_char, CASE WHEN m.place IS NOT NULL THEN (e.*)::{table.sql} END,"
+            " m.score, m.margin, m.decision"
+            " FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),"
+            " pg_catalog.unnest($5::pg_catalog.tid[]), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8))"
+            " AS m (mention, start_char, end_char, table_oid, place, score, margin, decision)"
+            f" LEFT JOIN {table.sql} AS e ON e.ctid OPERATOR(pg_catalog.=) m.place AND e.tableoid OPERATOR(pg_catalog.=) m.table_oid"
+            " ORDER BY m.start_char, m.end_char"
+        ),
     }
 
 
-def _lines(where: str, types: list[str], values: list[object]) -> list[Any]:
+class _Context:
+    """The rows' context vectors, fetched for candidates only, and the model that puts text beside them."""
+
+    def __init__(self, target: str, column_name: str, places: rows.Places) -> None:
+        self.column = columns.column(DATABASE, target, column_name)
+        self.model = column_model(self.column)
+        self.places = places
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Vectors of texts, float32 (n, dim)."""
+        return self.model.encode(texts, DATABASE.check_interrupts).vectors
+
+    def of_rows(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Context vectors of rows, float32 (n, dim); zeros for a row that has none yet."""
+        import numpy as np
+
+        found = rows.read_vectors_at(DATABASE, self.column, self.places, positions)
+        made = np.zeros((len(positions), self.model.info.dim), dtype=np.float32)
+        for place, sent in enumerate(found):
+            if sent is not None:
+                made[place] = vectors.from_send(sent)
+        return made
+
+
+def _dictionary(table: Table, line: Row) -> tuple[rows.Places, linking.Dictionary]:
+    places, names = rows.read_names(DATABASE, table, _names_function(line).call(table.alias))
+    digest = hashlib.sha256(repr(names).encode()).digest()
+    if digest not in _dictionaries:
+        if len(_dictionaries) >= DICTIONARIES:
+            _dictionaries.popitem(last=False)
+        _dictionaries[digest] = linking.compile(
+            names=[(row, given[0]) for row, given in enumerate(names) if given and given[0]],
+            aliases=[(row, alias) for row, given in enumerate(names) for alias in given[1:] if alias],
+        )
+    _dictionaries.move_to_end(digest)
+    return places, _dictionaries[digest]
+
+
+def _names_function(line: Row) -> RowFunction:
+    read = line["names_columns"]
+    return RowFunction(line["names_function"], None if read is None else tuple(read))
+
+
+def _lines(where: str, types: list[str], values: list[object]) -> list[Row]:
     return DATABASE.execute(
-        f"SELECT name, target, target::pg_catalog.oid AS target_oid, names_function, context_column FROM pgembed._linker WHERE {where}"
-        " ORDER BY name",
+        "SELECT l.name, l.target, l.names_function, l.names_columns, l.context_column FROM pgembed._linker AS l"
+        f" JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) l.target WHERE {where} ORDER BY l.name",
         types,
         values,
     )
 
 
-def _linker(table: Table | None, name: str | None) -> Any:
-    raise NotImplementedError
+def _linker(table: Table | None, name: str | None) -> Row:
+    """The linker that a call means: of that name, else the only one of the table.
+
+    Raises:
+        errors.UnknownObject: there is none.
+        errors.AmbiguousColumn: the table has several and none was named.
+        errors.WrongObjectType: the linker is of another table.
+    """
+    if name is not None:
+        found = _lines("l.name OPERATOR(pg_catalog.=) $1", ["pg_catalog.text"], [name])
+        if not found:
+            raise errors.UnknownObject(f'linker "{name}" does not exist', hint="SELECT name, target FROM pgembed.linkers lists them.")
+        if table is not None and columns.table(DATABASE, found[0]["target"])[0].oid != table.oid:
+            raise errors.WrongObjectType(
+                f'linker "{name}" is of the table {found[0]["target"]}, not of {table.name}',
+                hint=f"Write NULL::{found[0]['target']} as the first argument.",
+            )
+        return found[0]
+    if table is None:
+        raise errors.NullNotAllowed("name is NULL", hint="SELECT name, target FROM pgembed.linkers lists the linkers.")
+    found = _lines("l.target OPERATOR(pg_catalog.=) $1::pg_catalog.oid", ["pg_catalog.oid"], [table.oid])
+    if not found:
+        raise errors.UnknownObject(
+            f'table "{table.name}" has no linker',
+            hint=f"SELECT pgembed.create_linker('a name', '{table.shown}', names => 'the column that names a row').",
+        )
+    if len(found) > 1:
+        names = ", ".join(line["name"] for line in found)
+        raise errors.AmbiguousColumn(
+            f'table "{table.name}" has {len(found)} linkers: {names}', hint=f"Say which: linker => '{found[0]['name']}'."
+        )
+    return found[0]

@@ -45,8 +45,7 @@ def set_default_model(model: str | None) -> None:
         raise errors.NullNotAllowed("model is NULL", hint="SELECT name FROM pgembed.models lists what is installed.")
     info = room.info(model)
     DATABASE.execute(
-        "INSERT INTO pgembed._setting (name, value) VALUES ('default_model', $1)"
-        " ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value",
+        "INSERT INTO pgembed._setting (name, value) VALUES ('default_model', $1) ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value",
         ["pg_catalog.text"],
         [info.name],
     )

@@ -3,7 +3,8 @@
 CREATE OR REPLACE FUNCTION pgembed._describe(target regclass)
 RETURNS TABLE (
     vector_schema text, table_oid oid, schema_name text, table_name text, relkind text, owner text, may_own boolean, reltuples float8,
-    key_columns text[], key_types text[], column_name text, source text, source_function text, hash_column text, model text,
+    key_columns text[], key_types text[], column_name text, source text, source_function text, source_columns text[],
+    trigger_columns text[], hash_column text, trigger_name text, model text,
     fingerprint text, metric text, sync text, adopted boolean, column_type text, dim int, index_name text, index_method text
 )
 LANGUAGE plpgsql  -- keeps its plan for the session; a function in SQL would plan these joins at every call
@@ -17,7 +18,8 @@ BEGIN
         (SELECT quote_ident(v.nspname) FROM pg_namespace AS v JOIN pg_extension AS x ON x.extnamespace = v.oid WHERE x.extname = 'vector'),
         t.oid, n.nspname::text, t.relname::text, t.relkind::text, pg_get_userbyid(t.relowner)::text,
         pg_has_role(current_user, t.relowner, 'USAGE'), t.reltuples::float8, k.key_columns, k.key_types,
-        e.column_name::text, e.source, e.source_function, e.hash_column::text, e.model,
+        e.column_name::text, e.source, e.source_function, e.source_columns::text[],
+        g.trigger_columns, e.hash_column::text, e.trigger_name::text, e.model,
         e.fingerprint, e.metric, e.sync, e.adopted, y.typname::text, nullif(a.atttypmod, -1), i.index_name, i.index_method
     FROM pg_class AS t
     JOIN pg_namespace AS n ON n.oid = t.relnamespace
@@ -32,6 +34,13 @@ BEGIN
         JOIN pg_attribute AS ka ON ka.attrelid = t.oid AND ka.attnum = u.attnum
         WHERE x.indrelid = t.oid AND x.indisprimary AND ordinality <= x.indnkeyatts
     ) AS k ON true
+    LEFT JOIN LATERAL (
+        SELECT array_agg(ta.attname::text ORDER BY ordinality) AS trigger_columns
+        FROM pg_trigger AS tg
+        CROSS JOIN unnest(tg.tgattr) WITH ORDINALITY AS u (attnum, ordinality)
+        JOIN pg_attribute AS ta ON ta.attrelid = t.oid AND ta.attnum = u.attnum
+        WHERE tg.tgrelid = t.oid AND tg.tgname = e.trigger_name
+    ) AS g ON true
     LEFT JOIN LATERAL (
         -- a whole index over the column with the metric's own operator class serves the search
         SELECT ic.relname::text AS index_name, am.amname::text AS index_method

@@ -4,8 +4,10 @@ CREATE TABLE pgembed._embedding (
     table_name regclass NOT NULL,
     column_name name NOT NULL,
     source text,             -- as declared; NULL: adopted without one
-    source_function text,    -- its name in SQL: (table_name) returns text, owned by the owner; text, for pg_upgrade keeps no regproc
+    source_function text,    -- what is evaluated, by name in SQL; owned by the table's owner; text, for pg_upgrade keeps no regproc
+    source_columns name[],   -- its arguments; NULL: the whole row
     hash_column name,        -- see pgembed.freshness(); NULL: rows are not followed
+    trigger_name name,       -- marks a row stale when its source text has changed
     model text,              -- NULL: adopted without one, queries are vectors
     fingerprint text,        -- of the model's weights and options; vectors of another fingerprint are of another space
     metric text NOT NULL DEFAULT 'cosine' CHECK (metric IN ('cosine', 'l2', 'inner_product')),
@@ -15,6 +17,7 @@ CREATE TABLE pgembed._embedding (
     PRIMARY KEY (table_name, column_name),
     CHECK ((source IS NULL) = (hash_column IS NULL)),
     CHECK ((source IS NULL) = (source_function IS NULL)),
+    CHECK ((source IS NULL) = (trigger_name IS NULL)),
     CHECK ((model IS NULL) = (fingerprint IS NULL))
 );
 

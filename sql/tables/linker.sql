@@ -5,7 +5,8 @@ CREATE TABLE pgembed._linker (
     names text NOT NULL,     -- SQL expression over the target: text
     aliases text,            -- SQL expression over the target: text[]
     context_column name,     -- embedded column of the target; NULL: names alone decide
-    names_function text NOT NULL  -- its name in SQL: (target) returns text[], name first, then aliases; owned by the owner
+    names_function text NOT NULL,  -- of a row, by name in SQL: text[], the name first, then the aliases; owned by the target's owner
+    names_columns name[]     -- its arguments; NULL: the whole row
 );
 
 COMMENT ON TABLE pgembed._linker IS 'registry of linkers, read through the view pgembed.linkers';

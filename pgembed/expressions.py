@@ -1,0 +1,117 @@
+"""expressions: an SQL expression of the user's over a table's row, proven to be one and kept as a function.
+
+The function is created once, so that names in the expression mean for ever what they mean to whoever declared it. Its arguments are the
+columns that the expression reads, not the row: PostgreSQL refuses to change the type of any column of a table whose row type is used in
+the body of a function.
+"""
+
+from __future__ import annotations
+
+from pgembed import errors
+from pgembed.columns import RowFunction, Table, literal, quote
+from pgembed.database import Database
+
+IDENTIFIER_BYTES = 63  # PostgreSQL's NAMEDATALEN - 1
+
+
+def prove(db: Database, found: Table, source: str, what: str = "source", kind: str = "pg_catalog.text") -> str:
+    """Prove that a source is one expression over the table's rows that can be read as text, and return it.
+
+    Raises:
+        errors.StatementRefused: it is not; says what PostgreSQL says.
+        errors.NullNotAllowed: it is empty.
+    """
+    if not source.strip():
+        raise errors.NullNotAllowed(f"{what} is empty", hint=_source_hint(found))
+    rows = f"FROM {found.sql} AS {found.alias}"
+    try:
+        # A condition takes neither aggregates nor sets; what breaks out of parentheses does not parse without them.
+        db.prepare(f"SELECT {rows} WHERE ({source}\n)::{kind} IS NULL")
+        db.prepare(f"SELECT {rows} WHERE {source}\n IS NULL")
+    except errors.StatementRefused as error:
+        error.message = f"{what} is not an expression over {found.name}: {error.message}"
+        error.hint = error.hint or _source_hint(found)
+        raise
+    return source
+
+
+def create(db: Database, found: Table, stem: str, expression: str, returns: str, *, definer: bool = False) -> RowFunction:
+    """Create the function of an expression that `prove` has accepted.
+
+    Args:
+        stem: what its name begins with.
+        definer: it is evaluated with the rights of its owner, whoever calls.
+    """
+    read = _columns_read(db, found, expression, returns)
+    function = f"{quote(found.schema)}.{quote(free_name(db, found, stem))}"
+    rights = "SECURITY DEFINER" if definer else "SECURITY INVOKER"
+    if read is None:
+        # The expression takes the row as a whole, so the function must too; a body that is only parsed when it runs uses no row type.
+        body = f"SELECT ({expression}\n)::{returns} FROM pg_catalog.unnest(ARRAY[$1]) AS {found.alias}"
+        db.execute(
+            f'CREATE FUNCTION {function}("row" {found.sql}) RETURNS {returns} LANGUAGE sql STABLE {rights}'
+            f" SET search_path FROM CURRENT AS {literal(body)}"
+        )
+        return RowFunction(function, None)
+    arguments = ", ".join(f"{quote(name)} {kind}" for name, kind in read)
+    given = ", ".join(f"${position} AS {quote(name)}" for position, (name, _) in enumerate(read, 1))
+    db.execute(
+        f"CREATE FUNCTION {function}({arguments}) RETURNS {returns} LANGUAGE sql STABLE {rights}\n"
+        f"RETURN (SELECT ({expression}\n)::{returns} FROM (SELECT {given}) AS {found.alias})"
+    )
+    return RowFunction(function, tuple(name for name, _ in read))
+
+
+def drop(db: Database, function: RowFunction) -> None:
+    """Drop a function made by `create`, if it still exists."""
+    db.execute(f"DROP FUNCTION IF EXISTS {function.name}")
+
+
+def _columns_read(db: Database, found: Table, expression: str, returns: str) -> list[tuple[str, str]] | None:
+    """Name and type of the table's columns that an expression reads, as PostgreSQL itself sees it; None where it takes the whole row."""
+    function = f"{quote(found.schema)}.{quote(free_name(db, found, 'pgembed_probe'))}"
+    db.execute(
+        f'CREATE FUNCTION {function}("row" {found.sql}) RETURNS {returns} LANGUAGE sql STABLE\n'
+        f"RETURN (SELECT ({expression}\n)::{returns} FROM pg_catalog.unnest(ARRAY[$1]) AS {found.alias})"
+    )
+    rows = db.execute(
+        "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,"
+        # a reference to the row as a whole stands in the parsed body as attribute number 0
+        " p.prosqlbody::pg_catalog.text LIKE '%:varattno 0 %' AS whole"
+        " FROM pg_catalog.pg_proc AS p LEFT JOIN (pg_catalog.pg_depend AS d JOIN pg_catalog.pg_attribute AS a"
+        " ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid AND d.refobjsubid > 0 AND d.refobjid = $2"
+        " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass)"
+        " ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid"
+        " WHERE p.oid = $1::pg_catalog.regproc ORDER BY a.attnum",
+        ["pg_catalog.text", "pg_catalog.oid"],
+        [function, found.oid],
+    )
+    db.execute(f"DROP FUNCTION {function}")
+    if rows[0]["whole"] or rows[0]["attname"] is None:
+        return None
+    return [(row["attname"], row["type"]) for row in rows]
+
+
+def free_name(db: Database, found: Table, stem: str) -> str:
+    """A name for a new function in the table's schema that none has yet, so that its name alone finds it."""
+    for number in range(1000):
+        name = clip(stem, f"_{number}" if number else "")
+        taken = db.execute(
+            "SELECT FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace"
+            " WHERE n.nspname = $1 AND p.proname = $2",
+            ["pg_catalog.text", "pg_catalog.text"],
+            [found.schema, name],
+        )
+        if not taken:
+            return name
+    raise errors.LimitExceeded(f'schema "{found.schema}" has a thousand functions named "{stem}"', hint="Drop those that are not needed.")
+
+
+def clip(stem: str, suffix: str) -> str:
+    """A name with a suffix that fits into an identifier, cut in the stem at a whole character."""
+    room = IDENTIFIER_BYTES - len(suffix.encode())
+    return stem.encode()[: max(1, room)].decode(errors="ignore") + suffix
+
+
+def _source_hint(found: Table) -> str:
+    return f"A source is an SQL expression over the columns of {found.name}, such as: name || ': ' || description."

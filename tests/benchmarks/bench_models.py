@@ -1,0 +1,219 @@
+"""The installed models: speed against onnxruntime called directly, speed and quality of int8 against fp32.
+
+A script, not a test: ``python tests/benchmarks/bench_models.py [--texts 400] [--rounds 5] [--quality] [--data DIR]``.
+    What is compared runs in turns, so that a busy machine slows both, and columns are ratios; seconds are those of
+    this machine. Quality is nDCG@10 on SciFact and Cranfield where the data is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import math
+import statistics
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pgembed import models
+from pgembed.models import threads, transformer
+
+FULL, SMALL = "all-minilm-l6-v2", "all-minilm-l6-v2-int8"
+SEED = 20
+
+
+def package_texts(n: int) -> list[str]:
+    """'name: description' of n Debian packages, drawn at random; generated sentences where there is no apt-cache."""
+    try:
+        listing = subprocess.run(["apt-cache", "dumpavail"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        listing = ""
+    texts, name = [], ""
+    for line in listing.splitlines():
+        key, _, value = line.partition(": ")
+        if key == "Package":
+            name = value
+        elif key in ("Description", "Description-en"):
+            texts.append(f"{name}: {value}")
+    rng = np.random.default_rng(SEED)
+    if len(texts) < n:
+        print(f"apt-cache lists {len(texts)} packages; texts are generated")
+        words = ["library", "for", "parsing", "and", "a", "fast", "terminal", "mail", "client", "files", "development"]
+        return [" ".join(rng.choice(words, int(size))) for size in rng.integers(4, 30, n)]
+    return [texts[i] for i in rng.permutation(len(texts))[:n]]
+
+
+def in_turns(rounds: int, runs: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Median seconds of each, the runs taken in turns."""
+    times: dict[str, list[float]] = defaultdict(list)
+    for run in runs.values():
+        run()
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def table(title: str, seconds: dict[str, float], per: int, base: str) -> None:
+    """Print times per text, and each one's speed as a ratio to the base's."""
+    print(f"\n{title}")
+    for name, found in seconds.items():
+        print(f"  {name:50} {found / per * 1e3:9.3f} ms/text   {seconds[base] / found:5.2f} x")
+
+
+def session(name: str, spinning: str) -> Any:
+    """An onnxruntime session of an installed model, as its peers would open it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads.thread_count()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
+    path = str(models.models_dir() / name / "model.onnx")
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def run_all(opened: Any, feeds: list[dict[str, Any]]) -> Any:
+    """Vectors of all feeds, in their order."""
+    return np.concatenate([opened.run(None, feed)[0] for feed in feeds])
+
+
+def padded_batches(tokens: Sequence[list[int]], most: int) -> list[dict[str, Any]]:
+    """What onnxruntime is usually fed: sorted by length, padded to the longest of its batch."""
+    batches: list[list[list[int]]] = [[]]
+    for ids in sorted(tokens, key=len):
+        if batches[-1] and (len(batches[-1]) + 1) * len(ids) > most:
+            batches.append([])
+        batches[-1].append(ids)
+    feeds = []
+    for batch in batches:
+        ids_array = np.zeros((len(batch), len(batch[-1])), np.int64)
+        mask = np.zeros_like(ids_array)
+        for i, ids in enumerate(batch):
+            ids_array[i, : len(ids)] = ids
+            mask[i, : len(ids)] = 1
+        feeds.append({"input_ids": ids_array, "attention_mask": mask})
+    return feeds
+
+
+def speed(texts: list[str], rounds: int) -> None:
+    """Latency of one text, throughput of many, and what Model.encode adds to onnxruntime."""
+    loaded: dict[str, Any] = {}
+    print("\nload")
+    for name in (FULL, SMALL):
+        start = time.perf_counter()
+        loaded[name] = models.load(name)
+        print(f"  {name:50} {(time.perf_counter() - start) * 1e3:9.1f} ms (the first also imports)")
+    model = loaded[FULL]
+    tokens, _ = model._tokenize(texts, models.no_check)
+    lengths = sorted(map(len, tokens))
+    print(f"\n{len(texts)} texts, {statistics.mean(lengths):.1f} tokens on average, at most {lengths[-1]}")
+
+    one = next(text for text, ids in zip(texts, tokens, strict=True) if len(ids) == lengths[len(lengths) // 2])
+    ids = np.array([model._tokenize([one], models.no_check)[0][0]], np.int64)
+    feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    still = {name: session(name, "0") for name in loaded}
+    spinning = {name: session(name, "1") for name in loaded}
+    runs: dict[str, Callable[[], object]] = {}
+    for name, each in loaded.items():
+        runs[f"{name}: encode"] = partial(each.encode, [one])
+        runs[f"{name}: onnxruntime"] = partial(still[name].run, None, feed)
+        runs[f"{name}: onnxruntime, spinning"] = partial(spinning[name].run, None, feed)
+    table(f"one text of {ids.shape[1]} tokens", in_turns(rounds * 20, runs), 1, f"{FULL}: encode")
+    del spinning
+
+    runs = {}
+    for name, each in loaded.items():
+        runs[f"{name}: encode"] = partial(each.encode, texts)
+        for most in (1, transformer.BATCH_TOKENS, 4 * transformer.BATCH_TOKENS):
+            feeds = padded_batches(tokens, most)
+            label = f"{name}: onnxruntime, " + (f"padded, {most} tokens" if most > 1 else "one by one")
+            runs[label] = partial(run_all, still[name], feeds)
+    table("all texts", in_turns(rounds, runs), len(texts), f"{FULL}: encode")
+    runs = {"first_tokens, one by one": lambda: model._tokenize(texts, models.no_check)}
+    table("tokenising alone", in_turns(rounds, runs), len(texts), "first_tokens, one by one")
+
+    print("\nhow much a vector depends on the texts beside it (largest difference of a component; 1 - least cosine)")
+    for name, each in loaded.items():
+        alone = np.concatenate([each.encode([text]).vectors for text in texts])
+        order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
+        padded = np.empty_like(alone)
+        padded[order] = run_all(still[name], padded_batches(tokens, 1024))
+        for what, other in (("encode", each.encode(texts).vectors), ("padded", padded)):
+            a, b = alone.astype(np.float64), other.astype(np.float64)
+            least = ((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min()
+            print(f"  {name + ': ' + what:50} {np.abs(a - b).max():.1e}   {abs(1 - least):.1e}")
+    full, small = (loaded[name].encode(texts).vectors for name in (FULL, SMALL))
+    cosines = (full * small).sum(1)
+    print(f"  int8 against fp32: cosine {cosines.mean():.4f} on average, {cosines.min():.4f} at least")
+
+
+def quality(data: Path) -> None:
+    """nDCG@10 of exact search, Järvelin and Kekäläinen 2002, https://doi.org/10.1145/582415.582418, gain =
+    relevance."""
+    for name, qrels_file in (("scifact", "qrels_train.tsv"), ("cranfield", "qrels.tsv")):
+        folder = data / "ir" / name
+        if not folder.is_dir():
+            print(f'\n{name}: no data in "{folder}"')
+            continue
+        with gzip.open(folder / "corpus.jsonl.gz", "rt", encoding="utf-8") as file:
+            documents = [json.loads(line) for line in file]
+        queries = [json.loads(line) for line in (folder / "queries.jsonl").open(encoding="utf-8")]
+        relevance: dict[str, dict[str, int]] = defaultdict(dict)
+        for line in (folder / qrels_file).read_text(encoding="utf-8").splitlines():
+            query, document, grade = line.split("\t")[:3]
+            if grade.lstrip("-").isdigit():
+                relevance[query][document] = int(grade)
+        asked = [q for q in queries if q["_id"] in relevance]
+        print(f"\nnDCG@10 on {name}: {len(documents)} documents, {len(asked)} queries")
+        for model_name in (FULL, SMALL):
+            model = models.load(model_name)
+            start = time.perf_counter()
+            stored = model.encode([f"{d['title']} {d['text']}".strip() for d in documents]).vectors
+            took = time.perf_counter() - start
+            scores = model.encode([q["text"] for q in asked]).vectors @ stored.T
+            found = [
+                ndcg([documents[i]["_id"] for i in np.argsort(-row)[:10]], relevance[q["_id"]])
+                for q, row in zip(asked, scores, strict=True)
+            ]
+            print(f"  {model_name:50} {statistics.mean(found):.4f}   ({len(documents) / took:.0f} documents/s)")
+
+
+def ndcg(ranked: Sequence[str], relevance: dict[str, int]) -> float:
+    """nDCG@10 of one ranking."""
+
+    def dcg(grades: Sequence[int]) -> float:
+        return sum(grade / math.log2(place + 2) for place, grade in enumerate(grades[:10]))
+
+    best = dcg(sorted(relevance.values(), reverse=True))
+    return dcg([relevance.get(document, 0) for document in ranked]) / best if best else 0.0
+
+
+def main() -> None:
+    """Run what the arguments ask for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--texts", type=int, default=400, help="how many texts (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="repetitions of each run (default: %(default)s)")
+    parser.add_argument("--quality", action="store_true", help="also nDCG@10; embeds some 6,600 documents twice")
+    beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+    parser.add_argument("--data", type=Path, default=beside, help="folder of the data for --quality")
+    options = parser.parse_args()
+    missing = {FULL, SMALL} - {info.name for info in models.installed()}
+    if missing:
+        parser.exit(1, f"not installed: {', '.join(sorted(missing))}; python -m pgembed.models.convert does it\n")
+    speed(package_texts(options.texts), options.rounds)
+    if options.quality:
+        quality(options.data)
+
+
+if __name__ == "__main__":
+    main()

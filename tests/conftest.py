@@ -1,0 +1,185 @@
+"""Fixtures of all tests. What needs a server takes `db` or `empty_db` and is skipped where PGEMBED_URL names none; `make test` sets it.
+
+The extension is created once, in a template; every test has a clone of it, so a test may do to its database what it likes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
+
+import psycopg
+import pytest
+from psycopg import conninfo, sql
+from pytest_postgresql import factories
+
+Connection = psycopg.Connection[Any]
+
+URL = os.environ.get("PGEMBED_URL", "")
+SERVER = conninfo.conninfo_to_dict(URL) if URL else {}
+# Roles and databases are the whole server's: the process's number keeps two runs on one server apart.
+RUN = str(os.getpid())
+
+
+def _create_extension(*, host: str, port: str, user: str, dbname: str, password: str | None, **_: object) -> None:
+    with psycopg.connect(host=host, port=port, user=user, dbname=dbname, password=password, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION pgembed CASCADE")
+
+
+def _create_nothing(**_: object) -> None:
+    """The template of `empty_db` stays as it is."""
+
+
+def _server(name: str, load: Callable[..., None]) -> Any:
+    return factories.postgresql_noproc(
+        host=SERVER.get("host") and str(SERVER["host"]),
+        port=SERVER.get("port") and str(SERVER["port"]),
+        user=SERVER.get("user") and str(SERVER["user"]),
+        password=SERVER.get("password") and str(SERVER["password"]),
+        dbname=f"pgembed_{name}_{RUN}",
+        load=[load],
+    )
+
+
+installed_server = _server("test", _create_extension)
+bare_server = _server("bare", _create_nothing)
+_installed_clone = factories.postgresql("installed_server")
+_bare_clone = factories.postgresql("bare_server")
+
+
+class Refused(Protocol):
+    """Run a statement that must fail; see the fixture `refused`."""
+
+    def __call__(
+        self, connection: Connection, sqlstate: str, statement: str, values: object = None, *, message: str = "", hint: str | None = ""
+    ) -> psycopg.Error:
+        """Return the error, once SQLSTATE, message and hint are as expected."""
+        ...
+
+
+@pytest.fixture(scope="session")
+def server_url() -> str:
+    """URL of the server under test, as a superuser."""
+    if not URL:
+        pytest.skip("PGEMBED_URL is not set: `make test` starts a server and sets it")
+    return URL
+
+
+@pytest.fixture
+def roles(server_url: str) -> Iterator[list[str]]:
+    """Roles to drop after the test's database is gone."""
+    made: list[str] = []
+    yield made
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        for role in reversed(made):
+            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+
+
+@pytest.fixture
+def db(server_url: str, roles: list[str], request: pytest.FixtureRequest) -> Connection:
+    """A connection in autocommit mode to a fresh database with the extension."""
+    connection: Connection = request.getfixturevalue("_installed_clone")
+    connection.autocommit = True
+    return connection
+
+
+@pytest.fixture
+def empty_db(server_url: str, roles: list[str], request: pytest.FixtureRequest) -> Connection:
+    """A connection in autocommit mode to a fresh database without the extension."""
+    connection: Connection = request.getfixturevalue("_bare_clone")
+    connection.autocommit = True
+    return connection
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[Connection], Connection]]:
+    """Open one more session, in autocommit mode, in the database of a connection."""
+    opened: list[Connection] = []
+
+    def another(connection: Connection) -> Connection:
+        opened.append(psycopg.connect(URL, dbname=connection.info.dbname, autocommit=True))
+        return opened[-1]
+
+    yield another
+    for connection in opened:
+        connection.close()
+
+
+@pytest.fixture
+def notices(request: pytest.FixtureRequest) -> list[psycopg.errors.Diagnostic]:
+    """What the server tells the test's connection from now on, as psycopg's diagnostics."""
+    connection = request.getfixturevalue("empty_db" if "empty_db" in request.fixturenames else "db")
+    told: list[psycopg.errors.Diagnostic] = []
+    connection.add_notice_handler(told.append)
+    return told
+
+
+@pytest.fixture
+def make_role(request: pytest.FixtureRequest, roles: list[str]) -> Callable[..., str]:
+    """Create a role that may not log in, and return its name: `make_role("alice")`, `make_role("group", "NOINHERIT")`."""
+    connection = request.getfixturevalue("empty_db" if "empty_db" in request.fixturenames else "db")
+
+    def make(name: str, options: str = "") -> str:
+        role = f"{name}_{RUN}"
+        connection.execute(f"CREATE ROLE {role} {options}")
+        roles.append(role)
+        return role
+
+    return make
+
+
+@pytest.fixture
+def as_role() -> Callable[[Connection, str], AbstractContextManager[None]]:
+    """Be another role, as if it had logged in, inside of a with block: `with as_role(db, role): ...`."""
+
+    @contextmanager
+    def become(connection: Connection, role: str) -> Iterator[None]:
+        connection.execute(sql.SQL("SET SESSION AUTHORIZATION {}").format(sql.Identifier(role)))
+        try:
+            yield
+        finally:
+            connection.execute("RESET SESSION AUTHORIZATION")
+
+    return become
+
+
+@pytest.fixture
+def refused() -> Refused:
+    """Run a statement that must fail with an SQLSTATE, with parts of its message and of its hint (None: it has no hint)."""
+
+    def run(
+        connection: Connection, sqlstate: str, statement: str, values: object = None, *, message: str = "", hint: str | None = ""
+    ) -> psycopg.Error:
+        with pytest.raises(psycopg.Error) as caught:
+            connection.execute(statement, values)  # type: ignore[arg-type, call-overload]
+        error = caught.value
+        assert error.sqlstate == sqlstate, str(error)
+        assert message in (error.diag.message_primary or "")
+        if hint is None:
+            assert error.diag.message_hint is None
+        else:
+            assert error.diag.message_hint, f"no hint: {error}"
+            assert hint in error.diag.message_hint
+        return error
+
+    return run
+
+
+@pytest.fixture
+def points(db: Connection) -> Connection:
+    """A database with five points in the table `point`, whose vectors of three dimensions are given: search without any model.
+
+    From [1,0,0] the cosine distances are: east 0, northeast 0.29, north 1, up 1, west 2.
+    """
+    db.execute(
+        """
+        CREATE TABLE point (id int PRIMARY KEY, name text, size int, e vector(3));
+        INSERT INTO point VALUES
+            (1, 'east', 10, '[1,0,0]'), (2, 'north', 20, '[0,1,0]'), (3, 'northeast', 30, '[1,1,0]'),
+            (4, 'up', 40, '[0,0,1]'), (5, 'west', 50, '[-1,0,0]');
+        SELECT pgembed.adopt_embedding('point', 'e');
+        """
+    )
+    return db

@@ -1,0 +1,183 @@
+"""The private server, for real: each test module makes one in a temporary home and removes it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pgembed import __version__, errors, postgres, server
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """A home that the servers' user can enter, unlike pytest's own temporary folders when root runs them."""
+    folder = Path(tempfile.mkdtemp(prefix="pgembed-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def system() -> postgres.Postgres:
+    return postgres.Postgres.find(server.default_home())
+
+
+@pytest.fixture(scope="module")
+def private(home: Path, system: postgres.Postgres) -> Iterator[server.Server]:
+    found = server.Server(home, system=system)
+    found.start(throw_away=True)
+    yield found
+    found.remove()
+
+
+def value(found: server.Server, statement: str) -> object:
+    with psycopg.connect(found.url()) as connection:
+        row = connection.execute(statement).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def test_server_runs_as_a_user_without_rights(private: server.Server) -> None:
+    pid = int((private.data / "postmaster.pid").read_text().split()[0])
+    assert os.stat(f"/proc/{pid}").st_uid == postgres.account().pw_uid != 0
+
+
+def test_server_looks_for_extensions_in_our_folder_only(private: server.Server, system: postgres.Postgres) -> None:
+    before = {path.name for path in system.extension.iterdir()}
+    private.install_extension()
+    assert value(private, "SELECT setting FROM pg_config WHERE name = 'SHAREDIR'") == str(private.copy.sharedir)
+    assert value(private, "SELECT extversion FROM pg_extension WHERE extname = 'pgembed'") == __version__
+    assert {path.name for path in system.extension.iterdir()} == before
+
+
+def test_installing_twice_changes_nothing(private: server.Server) -> None:
+    private.install_extension()
+    private.install_extension()
+    assert value(private, "SELECT pgembed.version()") == __version__
+
+
+def test_embedded_python_finds_our_packages_first(private: server.Server) -> None:
+    with psycopg.connect(private.url()) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS plpython3u CASCADE")
+        connection.execute("CREATE FUNCTION pg_temp.place() RETURNS text LANGUAGE plpython3u AS 'import pgembed; return pgembed.__file__'")
+        row = connection.execute("SELECT pg_temp.place()").fetchone()
+        connection.rollback()
+    assert row is not None
+    assert row[0].startswith(postgres.environment()["PYTHONPATH"])
+
+
+def test_text_is_utf8_and_sorted_by_code_point(private: server.Server) -> None:
+    assert value(private, "SHOW server_encoding") == "UTF8"
+    assert value(private, "SELECT datcollate FROM pg_database WHERE datname = 'postgres'") == "C.UTF-8"
+
+
+def test_server_listens_on_loopback_and_not_on_5432(private: server.Server) -> None:
+    assert value(private, "SHOW listen_addresses") == "127.0.0.1"
+    assert value(private, "SHOW port") != "5432"
+
+
+def test_over_tcp_nobody_gets_in_without_a_password(private: server.Server) -> None:
+    port = value(private, "SHOW port")
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres", connect_timeout=5)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_other_users_of_the_machine_do_not_get_in(private: server.Server, system: postgres.Postgres) -> None:
+    nobody = pwd.getpwnam("nobody").pw_uid
+    folder = private.copy.bindir
+    run = (private.folder / "run", 0o755)
+    run[0].chmod(run[1])  # the socket's folder is closed to them; here also the authentication behind it has to hold
+    try:
+        result = subprocess.run([folder / "psql", "-Xc", "SELECT 1", private.url()], user=nobody, cwd="/", capture_output=True, text=True)
+    finally:
+        run[0].chmod(0o700)
+    assert result.returncode == 2
+    assert "authentication failed" in result.stderr
+
+
+def test_a_role_with_a_password_may_come_in(private: server.Server) -> None:
+    with psycopg.connect(private.url(), autocommit=True) as connection:
+        connection.execute("CREATE ROLE reader LOGIN PASSWORD 'secret'")
+    port = value(private, "SHOW port")
+    with psycopg.connect(f"postgresql://reader:secret@127.0.0.1:{port}/postgres") as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("reader",)
+
+
+def test_a_running_server_is_left_alone(private: server.Server) -> None:
+    before = value(private, "SELECT pg_postmaster_start_time()")
+    private.start()
+    assert value(private, "SELECT pg_postmaster_start_time()") == before
+
+
+def test_data_outlives_a_restart_and_a_taken_port_is_replaced(home: Path, system: postgres.Postgres) -> None:
+    found = server.Server(home, name="restart", system=system)
+    found.start()
+    with psycopg.connect(found.url()) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS n")
+    port = int(str(value(found, "SHOW port")))
+    assert value(found, "SHOW fsync") == "on"
+    assert found.stop()
+    assert not found.running()
+    assert not found.stop()
+    with socket.create_server(("127.0.0.1", port)):
+        found.start()
+        assert int(str(value(found, "SHOW port"))) != port
+    assert value(found, "SELECT n FROM kept") == 42
+    found.remove()
+    assert not found.folder.exists()
+
+
+def test_a_throw_away_server_begins_empty(home: Path, system: postgres.Postgres) -> None:
+    found = server.Server(home, name="fresh", system=system)
+    found.start(throw_away=True)
+    with psycopg.connect(found.url()) as connection:
+        connection.execute("CREATE TABLE gone ()")
+    assert value(found, "SHOW fsync") == "off"
+    found.start(throw_away=True)
+    assert value(found, "SELECT to_regclass('gone')") is None
+    found.remove()
+
+
+def test_a_long_path_gets_a_short_private_socket_folder(home: Path, system: postgres.Postgres) -> None:
+    found = server.Server(home / ("long " * 20), system=system)
+    found.start(throw_away=True)
+    folder = Path(str(value(found, "SHOW unix_socket_directories")))
+    assert postgres.is_private(folder)
+    assert len(os.fsencode(folder)) <= server.SOCKET_FOLDER_BYTES
+    found.stop()
+    folder.rmdir()  # as a cleaner of /tmp may do
+    found.start()
+    assert value(found, "SELECT 1") == 1
+    found.remove()
+    assert not Path(str(folder)).exists()
+
+
+def test_a_cluster_cut_short_while_made_is_made_again(home: Path, system: postgres.Postgres) -> None:
+    found = server.Server(home, name="short", system=system)
+    (found.folder / "data.new" / "base").mkdir(parents=True)
+    found.start()
+    assert found.running()
+    found.remove()
+
+
+def test_a_server_that_cannot_start_says_why(home: Path, system: postgres.Postgres) -> None:
+    found = server.Server(home, name="broken", system=system)
+    found.start()
+    found.stop()
+    with (found.data / "postgresql.conf").open("a") as conf:
+        conf.write("shared_buffers = 'nonsense'\n")
+    with pytest.raises(errors.NotReady) as caught:
+        found.start()
+    assert "shared_buffers" in str(caught.value.detail)
+    assert str(found.log) in str(caught.value.hint)
+    found.remove()
