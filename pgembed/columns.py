@@ -109,6 +109,7 @@ class Column:
     source_function: RowFunction | None
     hash_column: str | None
     trigger_name: str | None
+    trigger_function: str | None
     model: str | None
     fingerprint: str | None
     metric: str
@@ -231,6 +232,7 @@ def _column(found: Table, row: Row) -> Column:
         source_function=_row_function(row),
         hash_column=row["hash_column"],
         trigger_name=row["trigger_name"],
+        trigger_function=row["trigger_function"],
         model=row["model"],
         fingerprint=row["fingerprint"],
         metric=row["metric"],

@@ -37,6 +37,7 @@ class Source:
     function: RowFunction
     hash_column: str
     trigger_name: str
+    trigger_function: str
 
 
 SYNC = ("auto", "manual")
@@ -176,8 +177,8 @@ def alter(
     write(
         found,
         "UPDATE pgembed._embedding SET source = $3, source_function = $4, source_columns = $5, hash_column = $6, trigger_name = $7,"
-        " model = coalesce($8, model), fingerprint = coalesce($9, fingerprint), metric = coalesce($10, metric),"
-        " sync = coalesce($11, sync), last_error = NULL WHERE table_name = $1::oid::regclass AND column_name = $2",
+        " trigger_function = $8, model = coalesce($9, model), fingerprint = coalesce($10, fingerprint), metric = coalesce($11, metric),"
+        " sync = coalesce($12, sync), last_error = NULL WHERE table_name = $1::oid::regclass AND column_name = $2",
         ["oid", "name", *SOURCE_TYPES, "text", "text", "text", "text"],
         [found.oid, name, *_source_values(made), model.name if model else None, model.fingerprint if model else None, metric, sync],
     )
@@ -190,12 +191,17 @@ def realign(db: Database, write: Writer, column: Column) -> None:
         return
     with following.as_owner(db, column.table):
         following.unfollow(db, column)
-        following.follow(db, column.table, column.name, made.function, column.vector_schema, made.hash_column)
+        made = Source(
+            made.text,
+            made.function,
+            *following.follow(db, column.table, column.name, made.function, column.vector_schema, made.hash_column),
+        )
     write(
         column.table,
-        "UPDATE pgembed._embedding SET source_columns = $3 WHERE table_name = $1::oid::regclass AND column_name = $2",
-        ["oid", "name", "name[]"],
-        [column.table.oid, column.name, list(made.function.columns or ())],
+        "UPDATE pgembed._embedding SET source = $3, source_function = $4, source_columns = $5, hash_column = $6, trigger_name = $7,"
+        " trigger_function = $8 WHERE table_name = $1::oid::regclass AND column_name = $2",
+        ["oid", "name", *SOURCE_TYPES],
+        [column.table.oid, column.name, *_source_values(made)],
     )
 
 
@@ -266,7 +272,8 @@ def _register(
     write(
         found,
         "INSERT INTO pgembed._embedding (table_name, column_name, source, source_function, source_columns, hash_column, trigger_name,"
-        " model, fingerprint, metric, sync, adopted) VALUES ($1::oid::regclass, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        " trigger_function, model, fingerprint, metric, sync, adopted)"
+        " VALUES ($1::oid::regclass, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         ["oid", "name", *SOURCE_TYPES, "text", "text", "text", "text", "bool"],
         [
             found.oid,
@@ -281,27 +288,29 @@ def _register(
     )
 
 
-SOURCE_TYPES = ("text", "text", "name[]", "name", "name")
+SOURCE_TYPES = ("text", "text", "name[]", "name", "name", "text")
 
 
 def _source_values(made: Source | None) -> tuple[object, ...]:
-    """Values of source, source_function, source_columns, hash_column and trigger_name in the registry."""
+    """Values of source, source_function, source_columns, hash_column, trigger_name and trigger_function in the registry."""
     if made is None:
         return (None,) * len(SOURCE_TYPES)
     read = None if made.function.columns is None else list(made.function.columns)
-    return made.text, made.function.name, read, made.hash_column, made.trigger_name
+    return made.text, made.function.name, read, made.hash_column, made.trigger_name, made.trigger_function
 
 
 def _source_of(column: Column) -> Source | None:
-    if column.source is None or column.source_function is None or column.hash_column is None or column.trigger_name is None:
+    if column.source is None or column.source_function is None:
         return None
-    return Source(column.source, column.source_function, column.hash_column, column.trigger_name)
+    # the four stand together in the registry, or none of them does
+    return Source(
+        column.source, column.source_function, str(column.hash_column), str(column.trigger_name), str(column.trigger_function)
+    )
 
 
 def _follow(db: Database, found: Table, name: str, source: str, vector_schema: str, hash_column: str | None = None) -> Source:
     function = expressions.create(db, found, expressions.clip(found.name, f"_{name}_source"), source, "pg_catalog.text")
-    hash_column, trigger = following.follow(db, found, name, function, vector_schema, hash_column)
-    return Source(source, function, hash_column, trigger)
+    return Source(source, function, *following.follow(db, found, name, function, vector_schema, hash_column))
 
 
 def _unfollow(db: Database, column: Column) -> None:

@@ -44,8 +44,8 @@ def set_role(db: Database, role: str) -> None:
 
 def follow(
     db: Database, found: Table, name: str, source: RowFunction, vector_schema: str, hash_column: str | None = None
-) -> tuple[str, str]:
-    """Create the hash column, where there is none, and the trigger; return the names of both."""
+) -> tuple[str, str, str]:
+    """Create the hash column, where there is none, and the trigger; return the names of both and of the trigger's function in SQL."""
     if hash_column is None:
         hash_column = expressions.clip(name, "_hash")
         if column_type(db, found, hash_column) is not None:
@@ -67,7 +67,7 @@ def follow(
     trigger = expressions.clip(f"pgembed_{name}", "")
     listed = "" if source.columns is None else f" OF {', '.join(quote(column) for column in source.columns)}"
     db.execute(f"CREATE TRIGGER {quote(trigger)} BEFORE UPDATE{listed} ON {found.sql} FOR EACH ROW EXECUTE FUNCTION {function}()")
-    return hash_column, trigger
+    return hash_column, trigger, function
 
 
 def unfollow(db: Database, column: Column) -> None:

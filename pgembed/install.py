@@ -1,7 +1,7 @@
 """install: reads ``sql/``, orders it, and builds from it what PostgreSQL and Alembic run.
 
 ``sql/`` is the only place where a database object is defined; nothing built here is kept in the repository. Folders say how often a
-file runs: ``types``, ``tables`` and ``operators`` once (PostgreSQL cannot replace them), ``functions``, ``views`` and ``privileges``
+file runs: ``types``, ``tables`` and ``triggers`` once (PostgreSQL cannot replace them), ``functions``, ``views`` and ``privileges``
 at every installation and update. ``updates/A--B.sql`` holds what ``CREATE OR REPLACE`` cannot say between two versions.
 
 Standard library only: this module runs before anything else is installed.
@@ -19,11 +19,13 @@ SCHEMA = "pgembed"
 
 # The order of the definitions: greppable here rather than spelled in file names. A file that stands in a folder and not here is an
 # error, so that nothing is forgotten.
-ONCE_BEFORE = (
+ONCE_FIRST = (
     "tables/setting.sql",
     "tables/embedding.sql",
     "tables/linker.sql",
 )
+# After the functions, for they name them.
+ONCE_LAST = ("triggers/dropped.sql",)
 EVERY_TIME = (
     "functions/version.sql",
     "functions/vector.sql",
@@ -31,6 +33,7 @@ EVERY_TIME = (
     "functions/models.sql",
     "functions/freshness.sql",
     "functions/embeddings.sql",
+    "functions/dropped.sql",
     "functions/search.sql",
     "functions/join.sql",
     "functions/link.sql",
@@ -63,7 +66,7 @@ def definitions(*, replaceable_only: bool = False) -> list[tuple[str, str]]:
         errors.FileMissing: a file is listed and does not exist, or exists and is not listed.
     """
     root = sql_dir()
-    listed = (*ONCE_BEFORE, *EVERY_TIME)
+    listed = (*ONCE_FIRST, *EVERY_TIME, *ONCE_LAST)
     present = {path.relative_to(root).as_posix() for path in root.rglob("*.sql") if path.relative_to(root).parts[0] != "updates"}
     if present != set(listed):
         odd = ", ".join(sorted(present.symmetric_difference(listed)))

@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TypeAlias
 
 from pgembed import columns, errors, expressions, following, text
 from pgembed.columns import Column, quote
@@ -24,12 +24,9 @@ INDEX_MEMORY_LIMIT = 1 << 20  # kB of maintenance_work_mem taken for building an
 STALE, FAILED = b"\x00", b"\xff"
 
 
-class Encoder(Protocol):
-    """A model, as refresh sees it."""
-
-    def __call__(self, texts: Sequence[str], check: Callable[[], None]) -> tuple[list[bytes], int]:
-        """Images of the embeddings of texts, in order, and how many texts were cut at the model's limit."""
-        ...
+# A model, as refresh sees it: images of the embeddings of texts, in order, and how many texts were cut at the model's limit. The second
+# argument is called now and then, so that a cancel takes effect.
+Encoder: TypeAlias = Callable[[Sequence[str], Callable[[], None]], tuple[list[bytes], int]]
 
 
 @dataclass
@@ -48,7 +45,7 @@ class Tally:
     told: float = field(default_factory=time.monotonic)
 
 
-def refresh(db: Database, column: Column, encode: Encoder, batch_size: int | None) -> Tally:
+def refresh(db: Database, column: Column, encode: Encoder, batch_size: int | None, *, build_index: bool = True) -> Tally:
     """Bring an embedded column up to date; see `pgembed.refresh` in SQL.
 
     Raises:
@@ -89,8 +86,9 @@ def refresh(db: Database, column: Column, encode: Encoder, batch_size: int | Non
         _tell_progress(db, column, tally, total)
         if len(rows) < batch_size:
             break
-    with following.as_owner(db, column.table):
-        _build_index(db, column)
+    if build_index:
+        with following.as_owner(db, column.table):
+            _build_index(db, column)
     _tell_end(db, column, tally)
     return tally
 

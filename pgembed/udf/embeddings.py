@@ -62,10 +62,10 @@ def drop_embedding(target: str | None, column_name: str | None, keep_column: boo
 
 
 @boundary
-def refresh(target: str | None, column_name: str | None, batch_size: int | None) -> None:
+def refresh(target: str | None, column_name: str | None, batch_size: int | None, build_index: bool | None) -> None:
     """Body of `pgembed.refresh`: one column, or all that the table has."""
     if column_name is None:
-        found, known = columns.table(DATABASE, target)
+        _, known = columns.table(DATABASE, target)
         chosen = [column for column in known if column.source_function is not None and column.type in columns.VECTOR_TYPES]
         if not chosen:
             chosen = [columns.column(DATABASE, target, None)]
@@ -77,7 +77,7 @@ def refresh(target: str | None, column_name: str | None, batch_size: int | None)
         registry.must_own(column.table)
         if column.renamed:
             declarations.realign(DATABASE, registry.write_for, column)
-        tally = refreshing.refresh(DATABASE, column, _encoder(column), batch_size)
+        tally = refreshing.refresh(DATABASE, column, _encoder(column), batch_size, build_index=bool(build_index))
         registry.write_for(
             column.table,
             "UPDATE pgembed._embedding SET last_error = $3 WHERE table_name = $1::oid::regclass AND column_name = $2"

@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION pgembed._describe(target regclass)
 RETURNS TABLE (
     vector_schema text, table_oid oid, schema_name text, table_name text, relkind text, owner text, may_own boolean, reltuples float8,
     key_columns text[], key_types text[], column_name text, source text, source_function text, source_columns text[],
-    trigger_columns text[], hash_column text, trigger_name text, model text,
+    trigger_columns text[], hash_column text, trigger_name text, trigger_function text, model text,
     fingerprint text, metric text, sync text, adopted boolean, column_type text, dim int, index_name text, index_method text
 )
 LANGUAGE plpgsql  -- keeps its plan for the session; a function in SQL would plan these joins at every call
@@ -19,7 +19,7 @@ BEGIN
         t.oid, n.nspname::text, t.relname::text, t.relkind::text, pg_get_userbyid(t.relowner)::text,
         pg_has_role(current_user, t.relowner, 'USAGE'), t.reltuples::float8, k.key_columns, k.key_types,
         e.column_name::text, e.source, e.source_function, e.source_columns::text[],
-        g.trigger_columns, e.hash_column::text, e.trigger_name::text, e.model,
+        g.trigger_columns, e.hash_column::text, e.trigger_name::text, e.trigger_function, e.model,
         e.fingerprint, e.metric, e.sync, e.adopted, y.typname::text, nullif(a.atttypmod, -1), i.index_name, i.index_method
     FROM pg_class AS t
     JOIN pg_namespace AS n ON n.oid = t.relnamespace
@@ -134,15 +134,17 @@ $python$;
 COMMENT ON FUNCTION pgembed.drop_embedding(regclass, name, boolean) IS
     'undo add_embedding() or adopt_embedding(); an adopted column is kept unless keep_column is false';
 
-CREATE OR REPLACE PROCEDURE pgembed.refresh(target regclass, column_name name DEFAULT NULL, batch_size int DEFAULT 1000)
+CREATE OR REPLACE PROCEDURE pgembed.refresh(
+    target regclass, column_name name DEFAULT NULL, batch_size int DEFAULT 1000, build_index boolean DEFAULT true
+)
 LANGUAGE plpython3u
 AS $python$
 from pgembed.udf import embeddings
-return embeddings.refresh(target, column_name, batch_size)
+return embeddings.refresh(target, column_name, batch_size, build_index)
 $python$;
 
-COMMENT ON PROCEDURE pgembed.refresh(regclass, name, int) IS
-    'embed the pending, stale and failed rows of a table in batches, committing after each';
+COMMENT ON PROCEDURE pgembed.refresh(regclass, name, int, boolean) IS
+    'embed the pending, stale and failed rows of a table in batches, committing after each; at last index a large column that has no index';
 
 CREATE OR REPLACE FUNCTION pgembed._embeddings()
 RETURNS TABLE (

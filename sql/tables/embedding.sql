@@ -8,6 +8,7 @@ CREATE TABLE pgembed._embedding (
     source_columns name[],   -- its arguments; NULL: the whole row
     hash_column name,        -- see pgembed.freshness(); NULL: rows are not followed
     trigger_name name,       -- marks a row stale when its source text has changed
+    trigger_function text,   -- what it calls, by name in SQL
     model text,              -- NULL: adopted without one, queries are vectors
     fingerprint text,        -- of the model's weights and options; vectors of another fingerprint are of another space
     metric text NOT NULL DEFAULT 'cosine' CHECK (metric IN ('cosine', 'l2', 'inner_product')),
