@@ -33,7 +33,8 @@ test: install-test  ## set up all it needs and run every test (ARGS="tests/unit 
 	@$(call with_server,test) "$(venv)/python" -P -m pytest -p no:cacheprovider $(ARGS)
 
 bench: install-test  ## the benchmarks, as a table and a plot
-	@$(call with_server,bench) "$(venv)/python" -P -m pytest -p no:cacheprovider -m benchmark -s tests/benchmarks $(ARGS)
+	@$(call with_server,bench) for script in tests/benchmarks/bench_*.py; do \
+		echo; echo "== $$script" && "$(venv)/python" -P "$$script" $(ARGS) || exit; done
 
 lint: install-test  ## ruff
 	@"$(venv)/ruff" check --no-cache . && "$(venv)/ruff" format --no-cache --check .
@@ -53,5 +54,5 @@ stop:  ## stop the private server
 clean:  ## delete the private servers with their data, and all that was installed for this checkout
 	@for folder in "$(PGEMBED_HOME)"/server-*-* "$(PGEMBED_HOME)"/server-*; do \
 		test ! -d "$$folder" || "$(venv)/pgembed" server remove --name "$$(basename "$$folder" | cut -s -d- -f3-)"; done
-	@rm -rf "$(PGEMBED_HOME)"/venv "$(PGEMBED_HOME)"/mypy-cache "$(PGEMBED_HOME)"/postgresql-version "$(PGEMBED_HOME)"/.lock
-	@test ! -d "$(PGEMBED_HOME)" || rmdir "$(PGEMBED_HOME)"
+	@rm -rf "$(PGEMBED_HOME)"/venv "$(PGEMBED_HOME)"/mypy-cache "$(PGEMBED_HOME)"/{postgresql-version,.lock}
+	@test ! -d "$(PGEMBED_HOME)" || rmdir --ignore-fail-on-non-empty "$(PGEMBED_HOME)"

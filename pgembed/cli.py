@@ -93,7 +93,9 @@ def _ready(options: argparse.Namespace) -> server.Server:
     """The server, started and with the extension in it."""
     found = _server(options)
     found.start(throw_away=getattr(options, "throw_away", False))
-    found.install_extension()
+    if not found.install_extension():
+        say = "the definitions in sql/ changed, not the version: this server has the old ones, until pgembed server remove"
+        print(f"pgembed: {say}", file=sys.stderr)
     return found
 
 
@@ -151,10 +153,7 @@ def _demo(options: argparse.Namespace) -> int | None:
         raise errors.NotReady(str(error), hint="Install it: pip install 'pgembed-extension[psycopg]'.") from None
     url = options.url
     if not url:
-        private = server.Server()
-        private.start()
-        private.install_extension()
-        url = private.url()
+        url = _ready(argparse.Namespace(name="")).url()
     return demo.main(url, all=options.all)
 
 

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 
 from pgembed import errors
-from pgembed.columns import Column, Table
+from pgembed.columns import Column, Table, quote
 from pgembed.database import Database
 
 # Up to here every passing row is compared: at 384 dimensions some 15 ms, and recall is 1.
@@ -152,6 +152,8 @@ def _check(request: Request, column: Column) -> None:
             f"recall must be above 0 and at most 1, not {request.recall:g}",
             hint="0.99 asks for 99 of 100 true neighbours.",
         )
+    if request.max_distance is not None and request.max_distance != request.max_distance:
+        raise errors.InvalidParameter("max_distance must be a number, not NaN", hint="Leave it out where there is no bound.")
     if column.dim is not None and request.query_dim != column.dim:
         raise errors.DimensionMismatch(
             f"query has {request.query_dim} dimensions, {column.label} has {column.dim}",
@@ -180,7 +182,7 @@ def _exact(column: Column, output: str, condition: str, request: Request) -> str
     alias = column.table.alias
     # Adding zero keeps PostgreSQL from ordering by the vector index, which would not be exact.
     nearest = (
-        f"SELECT {_output(column, output)} AS answer, ({_distance(column)}) + 0.0::pg_catalog.float8 AS distance, {alias}.ctid AS place\n"
+        f"SELECT {_output(column, output)} AS answer, ({_distance(column)}) + 0.0::pg_catalog.float8 AS distance, {_place(column)} AS place\n"
         f"    FROM {column.table.sql} AS {alias}\n"
         f"    WHERE {_where(column, condition, request)}\n"
         f"    ORDER BY 2, 3 LIMIT $3"
@@ -192,12 +194,14 @@ def _index(column: Column, output: str, condition: str, request: Request) -> str
     alias = column.table.alias
     select = f"SELECT {_output(column, output)} AS answer"
     where = f"    FROM {column.table.sql} AS {alias}\n    WHERE {_where(column, condition, request)}\n"
-    scan = f"{select}, {_distance(column)} AS distance, {alias}.ctid AS place\n{where}    ORDER BY {_distance(column)} LIMIT $3"
+    scan = f"{select}, {_distance(column)} AS distance, {_place(column)} AS place\n{where}    ORDER BY {_distance(column)} LIMIT $3"
     # The one statement goes on by itself: the second branch runs only where the index gave too few, and then answers exactly.
-    rest = f"{select}, ({_distance(column)}) + 0.0::pg_catalog.float8, {alias}.ctid\n{where}    ORDER BY 2, 3 LIMIT $3"
-    enough = "(SELECT pg_catalog.count(*) FROM nearest) OPERATOR(pg_catalog.>=) $3"
-    return f"WITH nearest AS MATERIALIZED (\n    {scan}\n)\n" + _ranked(
-        f"(\n    SELECT * FROM nearest WHERE {enough}\n    UNION ALL\n"
+    rest = f"{select}, ({_distance(column)}) + 0.0::pg_catalog.float8, {_place(column)}\n{where}    ORDER BY 2, 3 LIMIT $3"
+    # Its name must be no table's: a filter's subquery would see it instead.
+    nearest = quote("pgembed nearest")
+    enough = f"(SELECT pg_catalog.count(*) FROM {nearest}) OPERATOR(pg_catalog.>=) $3"
+    return f"WITH {nearest} AS MATERIALIZED (\n    {scan}\n)\n" + _ranked(
+        f"(\n    SELECT * FROM {nearest} WHERE {enough}\n    UNION ALL\n"
         f"    SELECT * FROM (\n    {rest}\n    ) AS every WHERE NOT {enough}\n)"
     )
 
@@ -213,6 +217,14 @@ def _output(column: Column, output: str) -> str:
     alias = column.table.alias
     # "alias.*" is the whole row even where the table has a column of its own name
     return column.table.key_text(alias) if output == "key" else f"({alias}.*)::{column.table.sql}"
+
+
+def _place(column: Column) -> str:
+    """SQL that puts rows at one distance in one order: by key, which a caller with some columns may read, unlike ctid."""
+    alias = column.table.alias
+    if column.table.keys:
+        return f"ROW({', '.join(f'{alias}.{name}' for name, _ in column.table.keys)})"
+    return f"ROW({alias}.tableoid, {alias}.ctid)"
 
 
 def _distance(column: Column) -> str:

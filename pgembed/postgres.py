@@ -175,6 +175,19 @@ def own_folder(folder: Path) -> None:
         os.chown(folder, account().pw_uid, account().pw_gid, follow_symlinks=False)
 
 
+def quoted(value: str) -> str:
+    """A value as it is written in a configuration file."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def read_settings(conf: Path) -> dict[str, str]:
+    """What a configuration file says that was written with `quoted`; {} where there is none."""
+    if not conf.is_file():
+        return {}
+    pairs = (line.partition(" = ") for line in conf.read_text().splitlines() if not line.startswith("#"))
+    return {name: value.removeprefix("'").removesuffix("'").replace("''", "'") for name, _, value in pairs}
+
+
 def _copy_if_other(source: Path, target: Path) -> None:
     new = source.stat()
     if target.exists():

@@ -99,3 +99,23 @@ def read_vectors_at(db: Database, column: Column, at: Places, positions: Sequenc
         [[at.tables[i] for i in positions], [at.places[i] for i in positions]],
     )
     return [row["sent"] for row in found]
+
+
+def nearest(db: Database, column: Column, images: list[bytes], k: int) -> list[list[tuple[int, str]]]:
+    """Places of the k rows nearest to each vector, in the order of the vectors.
+
+    Args:
+        images: as `vectors.to_images` makes them.
+    """
+    cast = "" if column.type == "vector" else f"::{column.vector_schema}.{column.type}"
+    found = db.execute(
+        "SELECT q.position, n.o, n.c FROM pg_catalog.unnest($1) WITH ORDINALITY AS q (image, position)"
+        f" CROSS JOIN LATERAL (SELECT t.tableoid AS o, t.ctid::pg_catalog.text AS c FROM {column.table.sql} AS t"
+        f" WHERE t.{column.sql} IS NOT NULL ORDER BY t.{column.sql} {column.operator} pgembed._vector(q.image){cast} LIMIT $2) AS n",
+        ["pg_catalog.bytea[]", "pg_catalog.int4"],
+        [images, k],
+    )
+    places: list[list[tuple[int, str]]] = [[] for _ in images]
+    for row in found:
+        places[row["position"] - 1].append((row["o"], row["c"]))
+    return places

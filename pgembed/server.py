@@ -1,4 +1,4 @@
-"""server: a PostgreSQL server of our own, which needs no write into the system's folders.
+"""server: a PostgreSQL server of our own, which needs no write into the system's folders. Standard library only.
 
 It lives in one folder below the home of the installation::
 
@@ -7,15 +7,13 @@ It lives in one folder below the home of the installation::
     server-15/run/                       its socket, where the path is short enough
     server-15/log/postgresql.log
     server-15/*.conf                     ours, outside of data: root writes nothing where the server's user may write
-
-Standard library only, and psql for the few statements.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
+import hashlib
 import os
 import pwd
 import random
@@ -35,7 +33,7 @@ SOCKET_FOLDER_BYTES = 107 - len("/.s.PGSQL.65535")
 # Below those that Linux gives to outgoing connections, above those that services usually have; never 5432.
 PORTS = range(20000, 32000)
 START_SECONDS = 120
-QUOTE = "'"
+OTHERS = "Run this as its owner, or set PGEMBED_HOME to a folder of your own."
 
 INITDB = ("-U", "postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--auth-local=peer", "--auth-host=scram-sha-256")
 
@@ -137,6 +135,7 @@ class Server:
 
     def running(self) -> bool:
         """Whether the server runs."""
+        self._check_owner()
         return self.data.exists() and self._run("pg_ctl", "status", "-D", self.data)[0] == 0
 
     def url(self, database: str = "postgres") -> str:
@@ -152,15 +151,25 @@ class Server:
             raise errors.NotReady("the private server is not running", hint="Start it: pgembed server start.") from None
         return f"postgresql://postgres@/{quote(database, safe='')}?host={quote(folder, safe='')}&port={port}"
 
-    def install_extension(self) -> None:
-        """Create or update the extension in the database ``postgres``."""
+    def install_extension(self) -> bool:
+        """Create or update the extension in the database ``postgres``.
+
+        Returns:
+            False where its objects are older ones of the same version, as while somebody works on ``sql/``.
+        """
+        made = self.folder / "extension.sha256"
+        script = hashlib.sha256(install.extension_script().encode()).hexdigest()
         with self._locked():
             install.write_extension(self.copy.extension)
             found = self.query("SELECT extversion FROM pg_extension WHERE extname = 'pgembed'")
-            if not found:
-                self.query("CREATE EXTENSION pgembed CASCADE")
-            elif found != __version__:
+            if found == __version__:
+                return made.exists() and made.read_text() == script
+            if found:
                 self.query(f"ALTER EXTENSION pgembed UPDATE TO '{__version__}'")
+            else:
+                self.query("CREATE EXTENSION pgembed CASCADE")
+            made.write_text(script)
+            return True
 
     def query(self, statement: str) -> str:
         """Run one statement through psql and return what it prints, unaligned.
@@ -168,12 +177,12 @@ class Server:
         Raises:
             errors.NotReady: the statement fails; the detail says what the server said.
         """
-        psql = str(self.copy.bindir / "psql")
-        command = [psql, "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", self.url(), "-c", statement]
+        command = [str(self.copy.bindir / "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", self.url()]
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PGOPTIONS": "-c client_min_messages=warning"}
-        result = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        # Through its input: a command line, and a password on it, can be read by every user of the machine.
+        result = subprocess.run(command, env=environment, input=statement, capture_output=True, text=True)
         if result.returncode != 0:
-            raise errors.NotReady(f"the private server refused: {statement}", detail=result.stderr.strip())
+            raise errors.NotReady("the private server refused a statement", detail=result.stderr.strip())
         return result.stdout.strip()
 
     def psql(self, arguments: Sequence[str] = ()) -> NoReturn:
@@ -201,7 +210,8 @@ class Server:
             os.setgid(user.pw_gid)
             os.setuid(user.pw_uid)
         os.chdir("/")
-        os.execve(self.copy.bindir / "postgres", ["postgres", "-D", str(self.data)], postgres.environment())
+        program = str(self.copy.bindir / "postgres")  # in full also as its own name: by that it finds its libraries
+        os.execve(program, [program, "-D", str(self.data)], postgres.environment())
 
     def _create(self) -> None:
         # Made under another name, so that one cut short is never taken for a cluster.
@@ -219,7 +229,7 @@ class Server:
     def _configure(self, listen: str, more: str = "", *, port: int | None = None) -> None:
         """Write the settings that are ours, at each start: the port may be taken by now, the socket's folder gone."""
         conf = self.folder / "pgembed.conf"
-        known = _settings(conf)
+        known = postgres.read_settings(conf)
         if port is None:
             port = int(known.get("port", 0))
             if port not in PORTS or not postgres.is_free(port):
@@ -232,13 +242,12 @@ class Server:
             "ident_file": str(self.folder / "pg_ident.conf"),
             "cluster_name": self.folder.name,
         }
-        lines = (f"{name} = '{value.replace(QUOTE, QUOTE * 2)}'\n" for name, value in values.items())
+        lines = (f"{name} = {postgres.quoted(value)}\n" for name, value in values.items())
         conf.write_text("".join((CONF, *lines, more)))
         hba, ident = self.folder / "pg_hba.conf", self.folder / "pg_ident.conf"
-        if not hba.exists():
-            hba.write_text(HBA)
-        if listen not in ("127.0.0.1", "localhost", "") and HBA_ANYWHERE not in hba.read_text():
-            hba.write_text(hba.read_text() + HBA_ANYWHERE)
+        rules = hba.read_text() if hba.exists() else HBA
+        anywhere = listen not in ("127.0.0.1", "localhost", "") and HBA_ANYWHERE not in rules
+        hba.write_text(rules + HBA_ANYWHERE * anywhere)
         if not ident.exists():
             users = sorted({postgres.account().pw_name, "root", pwd.getpwuid(os.geteuid()).pw_name})
             ident.write_text("".join(f'pgembed  "{user}"  postgres\n' for user in users))
@@ -262,7 +271,7 @@ class Server:
         return True
 
     def _remove(self) -> None:
-        folder = _settings(self.folder / "pgembed.conf").get("unix_socket_directories")
+        folder = postgres.read_settings(self.folder / "pgembed.conf").get("unix_socket_directories")
         if folder and postgres.is_private(Path(folder)):
             shutil.rmtree(folder)
         for path in (self.data, self.log.parent):
@@ -271,29 +280,20 @@ class Server:
     def _run(self, program: str, *arguments: str | Path) -> tuple[int, str]:
         return postgres.run(self.copy.bindir / program, *arguments)
 
+    def _check_owner(self) -> None:
+        if self.folder.exists() and self.folder.stat().st_uid != os.geteuid():
+            raise errors.InsufficientPrivilege(f"{self.folder} belongs to another user", hint=OTHERS)
+
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         mask = os.umask(0o022)  # the server's user must be able to read what root writes
         try:
             self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-            owner = self.folder.stat().st_uid
-            if owner != os.geteuid():
-                raise PermissionError(errno.EPERM, "another user's", str(self.folder))
+            self._check_owner()
             with open(self.folder / ".lock", "w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield
         except PermissionError as error:
-            raise errors.InsufficientPrivilege(
-                f"{error.filename} belongs to another user",
-                hint="Run this as its owner, or set PGEMBED_HOME to a folder of your own.",
-            ) from None
+            raise errors.InsufficientPrivilege(f"{error.filename} may not be written by this user", hint=OTHERS) from None
         finally:
             os.umask(mask)
-
-
-def _settings(conf: Path) -> dict[str, str]:
-    """What a configuration file written by us says."""
-    if not conf.is_file():
-        return {}
-    pairs = (line.partition(" = ") for line in conf.read_text().splitlines() if not line.startswith("#"))
-    return {name: value.removeprefix(QUOTE).removesuffix(QUOTE).replace(QUOTE * 2, QUOTE) for name, _, value in pairs}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import psycopg
 import pytest
@@ -107,12 +107,24 @@ def connect() -> Iterator[Callable[[Connection], Connection]]:
         connection.close()
 
 
+class Notice(NamedTuple):
+    """What the server has told beside results."""
+
+    severity: str
+    message: str
+    hint: str | None
+
+
 @pytest.fixture
-def notices(request: pytest.FixtureRequest) -> list[psycopg.errors.Diagnostic]:
-    """What the server tells the test's connection from now on, as psycopg's diagnostics."""
+def notices(request: pytest.FixtureRequest) -> list[Notice]:
+    """What the server tells the test's connection from now on."""
     connection = request.getfixturevalue("empty_db" if "empty_db" in request.fixturenames else "db")
-    told: list[psycopg.errors.Diagnostic] = []
-    connection.add_notice_handler(told.append)
+    told: list[Notice] = []
+
+    def keep(said: psycopg.errors.Diagnostic) -> None:
+        told.append(Notice(said.severity or "", said.message_primary or "", said.message_hint))
+
+    connection.add_notice_handler(keep)
     return told
 
 
@@ -168,18 +180,18 @@ def refused() -> Refused:
 
 
 @pytest.fixture
-def points(db: Connection) -> Connection:
-    """A database with five points in the table `point`, whose vectors of three dimensions are given: search without any model.
+def spots(db: Connection) -> Connection:
+    """A database with five rows in the table `spot`, whose vectors of three dimensions are given: search without any model.
 
     From [1,0,0] the cosine distances are: east 0, northeast 0.29, north 1, up 1, west 2.
     """
     db.execute(
         """
-        CREATE TABLE point (id int PRIMARY KEY, name text, size int, e vector(3));
-        INSERT INTO point VALUES
+        CREATE TABLE spot (id int PRIMARY KEY, name text, size int, e vector(3));
+        INSERT INTO spot VALUES
             (1, 'east', 10, '[1,0,0]'), (2, 'north', 20, '[0,1,0]'), (3, 'northeast', 30, '[1,1,0]'),
             (4, 'up', 40, '[0,0,1]'), (5, 'west', 50, '[-1,0,0]');
-        SELECT pgembed.adopt_embedding('point', 'e');
+        SELECT pgembed.adopt_embedding('spot', 'e');
         """
     )
     return db

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -66,11 +66,17 @@ def find(content: str, dictionary: Dictionary, check: Check | None = None) -> li
     spans = folded.words()
     words = _Words([folded.text[start:end] for start, end in spans], spans, _runs(folded, spans))
     proper = shapes.proper(content)
+    hits = _hits(folded, words, dictionary, proper, check) if len(dictionary) and spans else []
+    # What matches a name comes first, whatever its length: the rest only looks like one.
+    hits.sort(key=lambda hit: (-hit[0], hit[1].start, hit[1].end))
+    others = [Mention(start, end, content[start:end]) for start, end in proper.spans]
     taken: list[Mention] = []
-    if len(dictionary) and spans:
-        taken = _longest(_hits(folded, words, dictionary, proper, check))
-    free = [mention for mention in proper.mentions if not _overlapping(mention, taken)]
-    return sorted([*taken, *free], key=lambda mention: mention.start)
+    covered = bytearray(len(content))
+    for mention in [*(mention for _, mention in hits), *others]:
+        if not any(covered[mention.start : mention.end]):
+            covered[mention.start : mention.end] = b"\1" * (mention.end - mention.start)
+            taken.append(mention)
+    return sorted(taken, key=lambda mention: mention.start)
 
 
 def _runs(folded: Folded, spans: list[tuple[int, int]]) -> Ints:
@@ -209,20 +215,3 @@ def _wrong(written: list[str], name: Name) -> float | None:
 
 def _digits(word: str) -> str:
     return "" if word.isalpha() else re.sub(r"\D", "", word)
-
-
-def _longest(hits: list[tuple[float, Mention]]) -> list[Mention]:
-    """Non-overlapping mentions, the longest first."""
-    hits.sort(key=lambda hit: (-hit[0], hit[1].start, hit[1].end))
-    taken: list[Mention] = []
-    covered: set[int] = set()
-    for _, mention in hits:
-        span = range(mention.start, mention.end)
-        if covered.isdisjoint(span):
-            covered.update(span)
-            taken.append(mention)
-    return taken
-
-
-def _overlapping(mention: Mention, others: list[Mention]) -> bool:
-    return any(other.start < mention.end and mention.start < other.end for other in others)

@@ -24,7 +24,7 @@ ROLES = ("query", "document")
 def embed(content: str | None, model: str | None, role: str | None) -> bytes | None:
     """Body of `pgembed._embed`: image of the embedding of a text; NULL gives NULL."""
     _check_role(role)
-    chosen = models.load(model or default_model())
+    chosen = models.load(default_model() if model is None else model)
     return None if content is None else _image(chosen.info.name, chosen.info.fingerprint, content)
 
 
@@ -32,7 +32,7 @@ def embed(content: str | None, model: str | None, role: str | None) -> bytes | N
 def embed_many(content: list[str | None] | None, model: str | None, role: str | None) -> list[bytes | None] | None:
     """Body of `pgembed._embed_many`: images in the order of the texts; NULL stays NULL, NULL for the array gives NULL."""
     _check_role(role)
-    chosen = models.load(model or default_model())
+    chosen = models.load(default_model() if model is None else model)
     if content is None:
         return None
     if any(isinstance(element, list) for element in content):
@@ -67,7 +67,7 @@ def embed_query(target: str | None, content: str | None, column_name: str | None
 @boundary
 def token_count(content: str | None, model: str | None) -> int | None:
     """Body of `pgembed.token_count`: tokens of a text with the model's own marks, uncut; NULL gives NULL."""
-    chosen = models.load(model or default_model())
+    chosen = models.load(default_model() if model is None else model)
     return None if content is None else chosen.token_count(content)
 
 

@@ -22,7 +22,7 @@ def add_embedding(
     metric: str | None,
 ) -> None:
     """Body of `pgembed.add_embedding`."""
-    info = models.info(model or default_model())
+    info = models.info(default_model() if model is None else model)
     declarations.add(DATABASE, registry.write_for, target, source, info, column_name, sync, metric)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pgembed import columns, errors, expressions, following, linking, rows, vectors
@@ -74,13 +73,7 @@ def find(target: str, content: str | None, linker: str | None) -> dict[str, Any]
     line = _linker(table, linker)
     places, dictionary = _dictionary(table, line)
     context = _Context(target, line["context_column"], places) if line["context_column"] else None
-    found = linking.link(
-        content or "",
-        dictionary,
-        embed=context.embed if context else None,
-        context_vectors=context.of_rows if context else None,
-        check=DATABASE.check_interrupts,
-    )
+    found = linking.link(content or "", dictionary, context, check=DATABASE.check_interrupts)
     return {
         "mentions": [link.mention for link in found],
         "starts": [link.start_char for link in found],
@@ -103,27 +96,32 @@ def find(target: str, content: str | None, linker: str | None) -> dict[str, Any]
 
 
 class _Context:
-    """The rows' context vectors, fetched for candidates only, and the model that puts text beside them."""
+    """`linking.Context` over an embedded column: vectors are fetched for candidates only."""
 
     def __init__(self, target: str, column_name: str, places: rows.Places) -> None:
         self.column = columns.column(DATABASE, target, column_name)
         self.model = column_model(self.column)
         self.places = places
 
-    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Vectors of texts, float32 (n, dim)."""
+    def embed(self, texts: list[str]) -> npt.NDArray[np.float32]:
+        """Embeddings of texts, float32 (n, dim)."""
         return self.model.encode(texts, DATABASE.check_interrupts).vectors
 
-    def of_rows(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:
-        """Context vectors of rows, float32 (n, dim); zeros for a row that has none yet."""
+    def vectors(self, positions: list[int]) -> npt.NDArray[np.float32]:
+        """Embeddings of rows, float32 (n, dim); zeros for a row that has none yet."""
         import numpy as np
 
-        found = rows.read_vectors_at(DATABASE, self.column, self.places, positions)
         made = np.zeros((len(positions), self.model.info.dim), dtype=np.float32)
-        for place, sent in enumerate(found):
+        for place, sent in enumerate(rows.read_vectors_at(DATABASE, self.column, self.places, positions)):
             if sent is not None:
                 made[place] = vectors.from_send(sent)
         return made
+
+    def nearest(self, queries: npt.NDArray[np.float32], k: int) -> list[list[int]]:
+        """For each vector the k rows nearest to it, as PostgreSQL finds them: by index where it likes."""
+        at = {place: position for position, place in enumerate(zip(self.places.tables, self.places.places, strict=True))}
+        found = rows.nearest(DATABASE, self.column, vectors.to_images(queries), k)
+        return [[at[place] for place in places if place in at] for places in found]
 
 
 def _dictionary(table: Table, line: Row) -> tuple[rows.Places, linking.Dictionary]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgembed import __version__, errors, postgres, server
+from pgembed import __version__, errors, install, postgres, server
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +60,16 @@ def test_server_looks_for_extensions_in_our_folder_only(private: server.Server, 
 
 
 def test_installing_twice_changes_nothing(private: server.Server) -> None:
-    private.install_extension()
-    private.install_extension()
+    assert private.install_extension()
+    assert private.install_extension()
     assert value(private, "SELECT pgembed.version()") == __version__
+
+
+def test_changed_definitions_of_the_same_version_are_noticed(private: server.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    private.install_extension()
+    script = install.extension_script()
+    monkeypatch.setattr(install, "extension_script", lambda: script + "-- changed\n")
+    assert not private.install_extension()
 
 
 def test_embedded_python_finds_our_packages_first(private: server.Server) -> None:
@@ -95,14 +102,21 @@ def test_over_tcp_nobody_gets_in_without_a_password(private: server.Server) -> N
 def test_other_users_of_the_machine_do_not_get_in(private: server.Server, system: postgres.Postgres) -> None:
     nobody = pwd.getpwnam("nobody").pw_uid
     folder = private.copy.bindir
-    run = (private.folder / "run", 0o755)
-    run[0].chmod(run[1])  # the socket's folder is closed to them; here also the authentication behind it has to hold
+    run = private.folder / "run"
+    run.chmod(0o755)  # the socket's folder is closed to them; the authentication behind it has to hold too
     try:
         result = subprocess.run([folder / "psql", "-Xc", "SELECT 1", private.url()], user=nobody, cwd="/", capture_output=True, text=True)
     finally:
-        run[0].chmod(0o700)
+        run.chmod(0o700)
     assert result.returncode == 2
     assert "authentication failed" in result.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_is_told_whose_server_it_is(private: server.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    with pytest.raises(errors.InsufficientPrivilege, match="belongs to another user"):
+        private.running()
 
 
 def test_a_role_with_a_password_may_come_in(private: server.Server) -> None:

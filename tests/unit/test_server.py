@@ -113,10 +113,9 @@ def test_home_is_the_installation_that_python_belongs_to(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("value", ["/plain", "/it's", "/a b"])
 def test_settings_are_read_as_they_were_written(tmp_path: Path, value: str) -> None:
-    quoted = value.replace("'", "''")
     conf = tmp_path / "pgembed.conf"
-    conf.write_text(f"# a comment\nport = '20001'\nunix_socket_directories = '{quoted}'\n")
-    assert server._settings(conf) == {"port": "20001", "unix_socket_directories": value}
+    conf.write_text(f"# a comment\nport = '20001'\nunix_socket_directories = {postgres.quoted(value)}\n")
+    assert postgres.read_settings(conf) == {"port": "20001", "unix_socket_directories": value}
 
 
 def test_a_folder_open_to_others_is_not_private(tmp_path: Path) -> None:

@@ -1,0 +1,118 @@
+"""What looks like a name whatever the names are: capitals within a sentence, quotation, and the spelling of identifiers."""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pgembed.linking import ordinary
+
+_TOKEN = re.compile(r"\w(?:[\w'’.-]*\w)?")
+# An identifier has an underscore or a capital inside; `…` and "…" name what is between them when it is short.
+_CODE = re.compile(r"`(?P<code>[^`\n]{1,80})`|[\"“](?P<quoted>[^\"“”\n]{2,60})[\"”]|(?<!\w)(?P<identifier>[^\W\d_]\w*_\w+|[a-z]+[A-Z]\w*)")
+_OF = frozenset("of the de la del le von van der den du di da do dos al el bin & y".split())
+_SENTENCE_END = ".!?:;\n"
+_LONGEST = 8  # words of a proper name; more capitals in a row are a headline
+_QUOTED_WORDS = 5
+
+
+@dataclass(frozen=True)
+class Proper:
+    """The proper names of a text: spans of its characters, in order, not overlapping."""
+
+    text: str
+    spans: Sequence[tuple[int, int]]
+
+    def cover(self, start: int, end: int) -> float:
+        """Share of the proper name around a span that the span is; 1 where there is none."""
+        at = bisect.bisect_right(self.spans, (start, len(self.text))) - 1
+        if at < 0:
+            return 1.0
+        first, last = self.spans[at]
+        if not (first <= start and end <= last):
+            return 1.0
+        return (end - start) / (last - first)
+
+    def begins_sentence(self, start: int) -> bool:
+        """Whether a capital at this place says nothing."""
+        before = self.text[:start] if start < 8 else self.text[start - 8 : start]
+        before = before.rstrip(" \t\"'“‘(*-•")
+        return not before or before[-1] in _SENTENCE_END
+
+    def is_name(self, start: int, end: int, names: Sequence[str], words: Sequence[str]) -> bool:
+        """Whether ordinary words are written here as a name: in several words, as code, or with the capital of the name."""
+        if len(words) > 1 and not ordinary.FUNCTION_WORDS.issuperset(words):
+            return True
+        text = self.text[start:end]
+        around = self.text[max(0, start - 1) : start] + self.text[end : end + 1]
+        if "_" in text or "`" in around or around in ('""', "“”") or re.match(r"\(|\s?=", self.text[end : end + 2]):
+            return True
+        if not any(letter.isupper() for name in names for letter in name):
+            return False
+        last = text.split()[-1]
+        # "US" is a country and "us" is not; "It" begins a sentence
+        return last[:1].isupper() and (len(words) > 1 or text.isupper() or not self.begins_sentence(start) or len(text) > 3)
+
+
+def proper(text: str) -> Proper:
+    """Find the proper names of a text."""
+    spans = [found.span(found.lastgroup or 0) for found in _CODE.finditer(text) if _is_short(found)]
+    spans = [(start, end) for start, end in spans if text[start:end].strip()]
+    covered = bisect.bisect_right
+    starts = [start for start, _ in spans]
+    capitals = [
+        (start, end) for start, end in _capitals(text)
+        if not any(s < end and start < e for s, e in spans[max(0, covered(starts, start) - 1) : covered(starts, end)])
+    ]
+    return Proper(text, sorted([*spans, *capitals]))
+
+
+def _is_short(found: re.Match[str]) -> bool:
+    return found.lastgroup != "quoted" or len(found["quoted"].split()) <= _QUOTED_WORDS
+
+
+def _capitals(text: str) -> list[tuple[int, int]]:
+    """Runs of capitalised words, joined by words like "of", without an ordinary word at the head of a sentence."""
+    runs: list[list[tuple[int, int]]] = []
+    run: list[tuple[int, int]] = []
+    waiting: list[tuple[int, int]] = []  # words like "of", kept if another capital follows
+    for token in _TOKEN.finditer(text):
+        start, end = token.span()
+        word = text[start:end]
+        last = (waiting or run or [(0, -2)])[-1][1]
+        joined = text[last:start] in (" ", "-", ", Jr") if last >= 0 else False
+        if not joined:
+            runs.append(run)
+            run, waiting = [], []
+        if word[0].isupper() or (run and not waiting and word[0].isdigit()):
+            run = [*run, *waiting, (start, end)]
+            waiting = []
+        elif run and word in _OF and len(waiting) < 2:
+            waiting.append((start, end))
+        else:
+            runs.append(run)
+            run, waiting = [], []
+    runs.append(run)
+    return [span for run in runs if (span := _trimmed(text, run))]
+
+
+def _trimmed(text: str, run: list[tuple[int, int]]) -> tuple[int, int] | None:
+    while run:
+        word = text[run[0][0] : run[0][1]].lower()
+        if word not in ordinary.FUNCTION_WORDS and not (word in ordinary.WORDS and _heads_sentence(text, run[0][0])):
+            break
+        run = run[1:]
+    while run and text[run[-1][0] : run[-1][1]].lower() in ordinary.FUNCTION_WORDS:
+        run = run[:-1]
+    if not run or len(run) > _LONGEST:
+        return None
+    start, end = run[0][0], run[-1][1]
+    if text[start:end].endswith(("'s", "’s")):
+        end -= 2
+    return (start, end) if end - start > 1 else None
+
+
+def _heads_sentence(text: str, start: int) -> bool:
+    return Proper(text, ()).begins_sentence(start)

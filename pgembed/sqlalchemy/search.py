@@ -1,0 +1,232 @@
+"""search: the nearest rows of a table as a selectable."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Generic, TypeVar, overload
+
+from sqlalchemy import ColumnElement, Float, Integer, Subquery, Table, Text
+
+from pgembed import errors
+from pgembed.sqlalchemy import calls
+from pgembed.sqlalchemy.calls import Call, Target
+
+T = TypeVar("T")
+
+
+class Hits(Subquery):
+    """Rows found by a search, with all columns of the table in ``.c``. Made by `search` and `search_like`."""
+
+    inherit_cache = True
+
+    @property
+    def distance(self) -> ColumnElement[float]:
+        """Distance to the query in the embedded column's metric; 0 is nearest, but for inner_product, where it is -inf."""
+        return self.c[self._names["distance"]]
+
+    @property
+    def rank(self) -> ColumnElement[int]:
+        """1 for the nearest row; order by it, since a statement around a search has no order of its own."""
+        return self.c[self._names["rank"]]
+
+    _names: dict[str, str]
+
+
+class EntityHits(Hits, Generic[T]):
+    """Rows found by a search over a mapped class."""
+
+    inherit_cache = True
+    _entity: type[T]
+
+    @property
+    def entity(self) -> type[T]:
+        """The mapped class over these rows, as ``sqlalchemy.orm.aliased`` makes it: selecting it gives instances of the class."""
+        if "_aliased" not in self.__dict__:
+            self.__dict__["_aliased"] = calls.entity(self, self._entity)
+        found: type[T] = self.__dict__["_aliased"]
+        return found
+
+
+class Keys(Subquery):
+    """Keys of rows found by `search_keys`."""
+
+    inherit_cache = True
+
+    @property
+    def key(self) -> ColumnElement[str]:
+        """The primary key as text; a composite key as a JSON array."""
+        return self.c.key
+
+    @property
+    def distance(self) -> ColumnElement[float]:
+        """Distance to the query in the embedded column's metric."""
+        return self.c.distance
+
+    @property
+    def rank(self) -> ColumnElement[int]:
+        """1 for the nearest row."""
+        return self.c.rank
+
+
+@overload
+def search(
+    target: Table,
+    query: Any,
+    k: int | ColumnElement[int] = 10,
+    *,
+    filter: Any = None,
+    column_name: Any = None,
+    max_distance: float | ColumnElement[float] | None = None,
+    recall: float | None = None,
+    exact: bool = False,
+) -> Hits: ...
+
+
+@overload
+def search(
+    target: type[T],
+    query: Any,
+    k: int | ColumnElement[int] = 10,
+    *,
+    filter: Any = None,
+    column_name: Any = None,
+    max_distance: float | ColumnElement[float] | None = None,
+    recall: float | None = None,
+    exact: bool = False,
+) -> EntityHits[T]: ...
+
+
+def search(
+    target: Any,
+    query: Any,
+    k: int | ColumnElement[int] = 10,
+    *,
+    filter: Any = None,
+    column_name: Any = None,
+    max_distance: float | ColumnElement[float] | None = None,
+    recall: float | None = None,
+    exact: bool = False,
+) -> Any:
+    """The k rows nearest to a text or a vector among those that pass a filter.
+
+    Args:
+        target: a mapped class, or a Table.
+        query: a text, which the column's own model embeds; a vector (list, numpy array, pgvector's Vector); or an expression of either.
+        filter: a boolean expression over the target's own columns, decided before k is: what ``where()`` around the search decides
+            is decided after, and may leave fewer than k rows. Criteria that the session adds by itself (``with_loader_criteria``)
+            are such a ``where()``: say them here too. Its values travel as parameters and are never part of the text.
+        column_name: the embedded column, as its name or as ``Model.attribute``; needed where the table has several.
+        max_distance: results are at most so far.
+        recall: share of the true k nearest that is asked for, above 0 and at most 1.
+        exact: compare every row that passes.
+    Returns:
+        A selectable: ``.entity`` (of a mapped class), ``.distance``, ``.rank``, ``.c``. It has fewer than k rows only where fewer rows
+        with a vector pass.
+    Raises:
+        errors.InvalidParameter: the target is neither a mapped class nor a Table.
+        errors.NotSupported: the class is spread over several tables; or, when the statement is compiled, the filter reads other tables
+            outside of a subquery, or has a value without a type.
+    """
+    found = Target.of(target)
+    arguments = {
+        "query": calls.query(query),
+        **calls.options(k=k, column_name=calls.column_name(column_name), max_distance=max_distance, recall=recall, exact=exact),
+    }
+    return _hits("search", found, arguments, filter)
+
+
+@overload
+def search_like(
+    target: Table,
+    key: Any,
+    k: int | ColumnElement[int] = 10,
+    *,
+    filter: Any = None,
+    column_name: Any = None,
+    max_distance: float | ColumnElement[float] | None = None,
+    recall: float | None = None,
+    exact: bool = False,
+) -> Hits: ...
+
+
+@overload
+def search_like(
+    target: type[T],
+    key: Any,
+    k: int | ColumnElement[int] = 10,
+    *,
+    filter: Any = None,
+    column_name: Any = None,
+    max_distance: float | ColumnElement[float] | None = None,
+    recall: float | None = None,
+    exact: bool = False,
+) -> EntityHits[T]: ...
+
+
+def search_like(
+    target: Any,
+    key: Any,
+    k: int | ColumnElement[int] = 10,
+    *,
+    filter: Any = None,
+    column_name: Any = None,
+    max_distance: float | ColumnElement[float] | None = None,
+    recall: float | None = None,
+    exact: bool = False,
+) -> Any:
+    """The k rows nearest to a row of the same table, itself left out.
+
+    Args:
+        key: the row's primary key; a tuple where it is composite.
+    All else is as in `search`.
+    """
+    found = Target.of(target)
+    arguments = {
+        "key": calls.value("key", _key(key), Text()),
+        **calls.options(k=k, column_name=calls.column_name(column_name), max_distance=max_distance, recall=recall, exact=exact),
+    }
+    return _hits("search_like", found, arguments, filter)
+
+
+def search_keys(
+    target: Any,
+    query: Any,
+    k: int | ColumnElement[int] = 10,
+    *,
+    filter: Any = None,
+    column_name: Any = None,
+    max_distance: float | ColumnElement[float] | None = None,
+    recall: float | None = None,
+    exact: bool = False,
+) -> Keys:
+    """Keys and distances of the k nearest rows, for callers who may not read every column of the table; otherwise as `search`."""
+    found = Target.of(target)
+    arguments = {
+        "query": calls.query(query),
+        **calls.options(k=k, column_name=calls.column_name(column_name), max_distance=max_distance, recall=recall, exact=exact),
+    }
+    condition = ("filter", found.condition(filter), {found.table.name: found.table})
+    call = Call("search_keys", arguments, regclass=found.table, condition=condition)
+    return calls.rows_of(Keys, call, {}, {"key": Text(), "distance": Float(), "rank": Integer()})
+
+
+def _hits(function: str, found: Target, arguments: dict[str, ColumnElement[Any]], condition: Any) -> Hits:
+    call = Call(
+        function,
+        arguments,
+        rows=[found.table],
+        condition=("filter", found.condition(condition), {found.table.name: found.table}),
+    )
+    made: type[Hits] = Hits if found.entity is None else EntityHits
+    hits = calls.rows_of(made, call, {"item": (found, "")}, {"distance": Float(), "rank": Integer()})
+    if isinstance(hits, EntityHits):
+        hits._entity = found.entity
+    return hits
+
+
+def _key(key: Any) -> Any:
+    if key is None:
+        raise errors.NullNotAllowed("key is None", hint="Give the primary key of a row.")
+    if isinstance(key, str | ColumnElement) or hasattr(key, "__clause_element__"):
+        return key
+    return json.dumps(key, default=str) if isinstance(key, tuple | list) else str(key)

@@ -1,0 +1,55 @@
+"""What the READMEs tell a reader to type is typed here. Shell commands are run by tests/install/test_make.py and .ci/run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+READMES = sorted(path for path in ROOT.rglob("README.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts))
+URL_SCHEME = "postgresql+psycopg://"
+
+
+def blocks(readme: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", readme.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def with_blocks(language: str) -> list[Any]:
+    return [pytest.param(path, id=path.relative_to(ROOT).as_posix()) for path in READMES if blocks(path, language)]
+
+
+def libpq(db: psycopg.Connection[Any]) -> str:
+    info = db.info
+    return f"host={info.host} port={info.port} user={info.user} dbname={info.dbname}"
+
+
+@pytest.mark.parametrize("readme", with_blocks("sql"))
+def test_every_sql_statement_runs(db: psycopg.Connection[Any], readme: Path) -> None:
+    script = "\n".join(blocks(readme, "sql"))
+    ran = subprocess.run(
+        ["psql", "-X", "-v", "ON_ERROR_STOP=1", libpq(db)], input=script, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("readme", with_blocks("python"))
+def test_every_python_example_runs(db: psycopg.Connection[Any], readme: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    info = db.info
+    url = f"{URL_SCHEME}{info.user}@/{info.dbname}?host={info.host}&port={info.port}"
+    for block in blocks(readme, "python"):
+        exec(compile(block, str(readme), "exec"), {"url": url, "__name__": "readme"})
+    assert capsys.readouterr().out
+
+
+def test_the_readme_shows_what_the_demo_prints_today() -> None:
+    """The picture in the README is the demo's own statements with real output, not an old one's."""
+    from pgembed import demo
+
+    shown = (ROOT / "README.md").read_text("utf-8")
+    for statement in demo.STATEMENTS:
+        assert statement.strip() in shown
