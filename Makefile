@@ -2,7 +2,7 @@
 # ~/.local/share/pgembed, into a folder of this checkout's own; PGEMBED_HOME names another.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint types psql url stop clean install install-test
+.PHONY: help demo test bench lint types psql url stop clean install install-bench install-test
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
@@ -23,6 +23,9 @@ help:  ## what there is to make
 install:
 	@docker/install --checkout
 
+install-bench:
+	@docker/install --checkout --extras test,bench
+
 install-test:
 	@docker/install --checkout --extras test,lint
 
@@ -32,9 +35,9 @@ demo: install  ## set up all it needs and show what pgembed does, on real rows
 test: install-test  ## set up all it needs and run every test (ARGS="tests/unit -k name" for some)
 	@$(call with_server,test) "$(venv)/python" -P -m pytest -p no:cacheprovider $(ARGS)
 
-bench: install-test  ## the benchmarks, as a table and a plot
-	@$(call with_server,bench) for script in tests/benchmarks/bench_*.py; do \
-		echo; echo "== $$script" && "$(venv)/python" -P "$$script" $(ARGS) || exit; done
+bench: install-bench  ## the benchmarks, as tables and a plot
+	@$(call with_server,bench) export PGEMBED_PLOT="$(PGEMBED_HOME)/bench.png"; for script in tests/benchmarks/bench_*.py; do \
+		echo; echo "== $$script" && "$(venv)/python" -P "$$script" $(ARGS) || exit; done; echo "plot: $$PGEMBED_PLOT"
 
 lint: install-test  ## ruff
 	@"$(venv)/ruff" check --no-cache . && "$(venv)/ruff" format --no-cache --check .

@@ -15,7 +15,11 @@ from pgembed import __version__, errors, server
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; the process's status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, others = parser.parse_known_args(arguments)
+    if others and options.action is not _psql:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    options.others = others
     action: Callable[[argparse.Namespace], int | None] = options.action
     try:
         return action(options) or 0
@@ -74,8 +78,7 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
     verb("stop", _stop, "stop it")
     verb("status", _status, "say whether it runs, and where; status 3 if it does not")
     verb("remove", lambda options: _server(options).remove(), "stop it and delete it with all its data")
-    psql = verb("psql", _psql, "start it if need be and open psql on it")
-    psql.add_argument("arguments", nargs=argparse.REMAINDER, help="for psql")
+    verb("psql", _psql, "start it if need be and open psql on it, with all other arguments")
     run = verb("run", _run, "run it in the foreground; PGEMBED_PASSWORD sets the password for connections over TCP")
     run.add_argument("--listen", default="127.0.0.1", help="addresses to listen on (default: %(default)s)")
     run.add_argument("--port", type=int, help="TCP port (default: a free one)")
@@ -118,7 +121,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _psql(options: argparse.Namespace) -> None:
-    _ready(options).psql(options.arguments)
+    _ready(options).psql(options.others)
 
 
 def _run(options: argparse.Namespace) -> None:

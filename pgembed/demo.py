@@ -121,11 +121,11 @@ def _prepare(connection: psycopg.Connection[Any], *, all: bool) -> None:
 
 def _load_packages(connection: psycopg.Connection[Any], *, all: bool) -> None:
     have = connection.execute("SELECT count(*) FROM demo.package").fetchone()
-    if have is None or (have[0] and not all) or shutil.which("apt-cache") is None:
+    if have is None or (have[0] and not all):
         return
-    packages = list(_packages())
+    packages = list(packages())
     if not all:
-        packages = random.Random(1).sample(packages, min(PACKAGE_SAMPLE, len(packages)))  # noqa: S311 - a fixed sample, no secret
+        packages = random.Random(1).sample(packages, min(PACKAGE_SAMPLE, len(packages)))
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("CREATE TEMPORARY TABLE coming (LIKE demo.package) ON COMMIT DROP")
         with cursor.copy("COPY coming (name, section, installed_size, maintainer, description) FROM STDIN") as copy:
@@ -137,8 +137,10 @@ def _load_packages(connection: psycopg.Connection[Any], *, all: bool) -> None:
         )
 
 
-def _packages() -> Iterator[tuple[str, str, int, str, str]]:
-    """The package catalogue as apt has it: name, section, kilobytes, maintainer, description; each name once."""
+def packages() -> Iterator[tuple[str, str, int, str, str]]:
+    """Debian's package catalogue as apt has it: name, section, kilobytes, maintainer, description; each name once; none elsewhere."""
+    if shutil.which("apt-cache") is None:
+        return
     listing = subprocess.run(["apt-cache", "dumpavail"], capture_output=True, text=True, errors="replace", check=False).stdout
     seen: set[str] = set()
     for stanza in listing.split("\n\n"):

@@ -183,7 +183,7 @@ class Call(FunctionElement[Any]):
         self.name = function
         self.names = tuple(arguments)
         self.rows = tuple(rows)
-        self.regclass = regclass
+        self.regclass = () if regclass is None else (regclass,)
         self.condition_name: str | None = None
         self.condition: Select[Any] | None = None
         self.scope: Select[Any] | None = None
@@ -204,8 +204,7 @@ class Call(FunctionElement[Any]):
 def _render_call(call: Call, compiler: SQLCompiler, **kw: Any) -> str:
     kw = {name: kw[name] for name in ("literal_binds", "render_postcompile") if name in kw}
     parts = [f"NULL::{_table_name(table, compiler)}" for table in call.rows]
-    if call.regclass is not None:
-        parts.append(f"{_regclass(call.regclass, compiler)}::pg_catalog.regclass")
+    parts += [f"{_regclass(table, compiler)}::pg_catalog.regclass" for table in call.regclass]
     for name, argument in zip(call.names, call.clauses, strict=True):
         parts.append(f"{name} => {compiler.process(argument, **kw)}")
     if call.condition is not None and call.scope is not None:
@@ -222,14 +221,24 @@ def _render_call(call: Call, compiler: SQLCompiler, **kw: Any) -> str:
 def _params(values: Sequence[tuple[BindParameter[Any], str, bool]], compiler: SQLCompiler, kw: Mapping[str, Any]) -> str:
     # jsonb_build_object() would end at 50 values, and would make JSON of arrays and JSON null of a null in a jsonb.
     texts = []
-    for bind, kind, is_date in values:
+    for bind, kind, dated in values:
         typed = compiler.process(bind, **kw)
         if kind != "TEXT" and not typed.endswith(f"::{kind}"):
             typed = f"CAST({typed} AS {kind})"
-        # as jsonb a date is in ISO format, whatever DateStyle says
-        texts.append(f"pg_catalog.to_jsonb({typed}) #>> '{{}}'" if is_date else f"CAST({typed} AS TEXT)")
+        if not dated:
+            texts.append(f"CAST({typed} AS TEXT)")
+        elif kind.endswith("[]"):
+            each = f"ARRAY(SELECT {_iso('d')} FROM pg_catalog.unnest({typed}) AS d)"
+            texts.append(f"CASE WHEN {typed} IS NOT NULL THEN CAST({each} AS TEXT) END")
+        else:
+            texts.append(_iso(typed))
     names = ", ".join(f"'p{place}'" for place in range(1, len(texts) + 1))
     return f"pg_catalog.jsonb_object(ARRAY[{names}], ARRAY[{', '.join(texts)}])"
+
+
+def _iso(date: str) -> str:
+    # As text a point in time depends on DateStyle, and "IST" is read as another zone than it was written for; as jsonb it does not.
+    return f"pg_catalog.to_jsonb({date}) #>> '{{}}'"
 
 
 def _table_name(table: Table, compiler: SQLCompiler) -> str:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     select,
     types,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.base import PGCompiler, PGDialect
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.util import ClauseAdapter
@@ -34,8 +35,7 @@ _PLAIN_DIALECT: PGDialect = cast(Any, PGDialect)(paramstyle="named")
 
 # What a value is cast to. Length and precision are left out: a cast to VARCHAR(3) or NUMERIC(5, 2) would change the value in silence.
 _BARE_NAMES = {
-    **dict.fromkeys(("string", "text", "unicode", "unicode_text", "VARCHAR", "NVARCHAR", "TEXT", "CLOB"), "TEXT"),
-    **dict.fromkeys(("CHAR", "NCHAR"), "BPCHAR"),
+    **dict.fromkeys(("string", "text", "unicode", "unicode_text", "VARCHAR", "NVARCHAR", "CHAR", "NCHAR", "TEXT", "CLOB"), "TEXT"),
     **dict.fromkeys(("numeric", "NUMERIC", "DECIMAL"), "NUMERIC"),
     # a driver sends Python's float as float8, whatever the column is
     **dict.fromkeys(("float", "double", "FLOAT", "DOUBLE", "DOUBLE_PRECISION", "REAL"), "DOUBLE PRECISION"),
@@ -75,7 +75,7 @@ def render(
         dialect: the one that the values will be sent through.
         translate: the schema_translate_map of the statement.
     Returns:
-        The text of the condition, and for each value, named ``p1``, ``p2`` ..., its parameter, its type and whether it is a date.
+        The text of the condition, and for each value, named ``p1``, ``p2`` ..., its parameter, its type and whether it is made of dates.
     Raises:
         errors.NotSupported: the condition reads other tables than it may, or has a value that cannot be sent.
     """
@@ -164,22 +164,25 @@ def _bare(kind: types.TypeEngine[Any]) -> types.TypeEngine[Any]:
 
 
 def _sent_as(kind: types.TypeEngine[Any], dialect: Dialect) -> tuple[str, bool]:
-    """Name of a value's type in SQL, and whether it is a date or a point in time.
+    """Name of a value's type in SQL, and whether it is made of dates or points in time.
 
     Raises:
         errors.NotSupported: the type has no name, or no single text.
     """
+    if isinstance(kind, types.JSON.JSONPathType) and not isinstance(kind, postgresql.JSONPATH):
+        return "TEXT[]", False  # column[("a", 1)]; its own name, JSONPATH, is that of another type of PostgreSQL's
+    if isinstance(_undecorated(kind), postgresql.CITEXT):
+        return "CITEXT", False  # the dialects make a plain string of it
     known = dialect if dialect.name == "postgresql" else _PLAIN_DIALECT
-    impl: Any = kind.dialect_impl(known)
-    while isinstance(impl, TypeDecorator):
-        impl = impl.impl_instance
+    impl: Any = _undecorated(kind.dialect_impl(known))
     if isinstance(impl, types.NullType | types.TupleType):
         raise errors.NotSupported(
             "a value in a filter is of no type that SQLAlchemy knows",
             hint="Name its type: sqlalchemy.literal(value, type_), or cast(value, type_).",
         )
     if isinstance(impl, ARRAY):
-        return _sent_as(impl.item_type, dialect)[0] + "[]" * (impl.dimensions or 1), False
+        name, dated = _sent_as(impl.item_type, dialect)
+        return name + "[]" * (impl.dimensions or 1), dated and impl.dimensions in (None, 1)
     name = impl.__visit_name__
     if isinstance(impl, Enum) and not impl.native_enum:
         return "TEXT", False
@@ -189,3 +192,9 @@ def _sent_as(kind: types.TypeEngine[Any], dialect: Dialect) -> tuple[str, bool]:
         zone = " WITH TIME ZONE" if impl.timezone else " WITHOUT TIME ZONE"
         return _WITH_ZONE[name] + zone, _WITH_ZONE[name] == "TIMESTAMP"
     return str(known.type_compiler_instance.process(impl)), isinstance(impl, types.Date)
+
+
+def _undecorated(kind: types.TypeEngine[Any]) -> types.TypeEngine[Any]:
+    while isinstance(kind, TypeDecorator):
+        kind = kind.impl_instance
+    return kind

@@ -11,27 +11,22 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shutil
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
 
 import psycopg
 
-from pgembed import models
+from pgembed import demo, models
 
 
 def texts(n: int) -> list[str]:
     """n real texts of mixed lengths: Debian's package catalogue where there is one, else what PostgreSQL says of its functions."""
-    if shutil.which("apt-cache"):
-        listing = subprocess.run(["apt-cache", "dumpavail"], capture_output=True, text=True, errors="replace", check=False).stdout
-        fields = [dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line) for stanza in listing.split("\n\n")]
-        found = [f"{field['Package']}: {field['Description']}" for field in fields if "Description" in field and "Package" in field]
-        if len(found) >= n:
-            return random.Random(0).sample(found, n)
-    words = "the quick brown fox jumps over a lazy dog while rain falls on green hills near an old stone bridge".split()
+    found = [f"{name}: {description}" for name, _, _, _, description in demo.packages()]
+    if len(found) >= n:
+        return random.Random(0).sample(found, n)
+    words = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "rain", "falls", "on", "an", "old", "bridge"]
     picker = random.Random(0)
     return [f"{i}: " + " ".join(picker.choices(words, k=picker.randint(4, 24))) for i in range(n)]
 

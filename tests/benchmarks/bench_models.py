@@ -12,7 +12,6 @@ import gzip
 import json
 import math
 import statistics
-import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from pgembed import models
+from pgembed import demo, models
 from pgembed.models import threads, transformer
 
 FULL, SMALL = "all-minilm-l6-v2", "all-minilm-l6-v2-int8"
@@ -31,17 +30,7 @@ SEED = 20
 
 def package_texts(n: int) -> list[str]:
     """'name: description' of n Debian packages, drawn at random; generated sentences where there is no apt-cache."""
-    try:
-        listing = subprocess.run(["apt-cache", "dumpavail"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        listing = ""
-    texts, name = [], ""
-    for line in listing.splitlines():
-        key, _, value = line.partition(": ")
-        if key == "Package":
-            name = value
-        elif key in ("Description", "Description-en"):
-            texts.append(f"{name}: {value}")
+    texts = [f"{name}: {description}" for name, _, _, _, description in demo.packages()]
     rng = np.random.default_rng(SEED)
     if len(texts) < n:
         print(f"apt-cache lists {len(texts)} packages; texts are generated")

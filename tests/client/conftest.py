@@ -11,21 +11,17 @@ from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.pool import NullPool
 
 
-def url_of(connection: psycopg.Connection[Any]) -> URL:
-    """SQLAlchemy's URL for the database that a connection is in."""
-    info = connection.info
-    return URL.create(
+@pytest.fixture
+def engine(db: psycopg.Connection[Any]) -> Iterator[Engine]:
+    """An engine on the database of `db`; it keeps no connection open."""
+    info = db.info
+    url = URL.create(
         "postgresql+psycopg",
         username=info.user,
         password=info.password or None,
         database=info.dbname,
-        query={"host": info.host, "port": str(info.port)},
+        query={"host": info.host, "port": str(info.port)},  # as a query, the host may be a socket's folder
     )
-
-
-@pytest.fixture
-def engine(db: psycopg.Connection[Any]) -> Iterator[Engine]:
-    """An engine on the database of `db`; it keeps no connection open."""
-    made = create_engine(url_of(db), poolclass=NullPool)
+    made = create_engine(url, poolclass=NullPool)
     yield made
     made.dispose()

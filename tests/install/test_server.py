@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -195,3 +196,14 @@ def test_a_server_that_cannot_start_says_why(home: Path, system: postgres.Postgr
     assert "shared_buffers" in str(caught.value.detail)
     assert str(found.log) in str(caught.value.hint)
     found.remove()
+
+
+def test_psql_gets_the_arguments_that_are_not_ours(private: server.Server) -> None:
+    result = subprocess.run(
+        [sys.executable, "-P", "-m", "pgembed.cli", "server", "psql", "-XAtc", "SELECT 42"],
+        env={**os.environ, "PGEMBED_HOME": str(private.home)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout == "42\n"
