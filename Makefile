@@ -40,7 +40,7 @@ bench: install-bench  ## the benchmarks, as tables and a plot
 		echo; echo "== $$script" && "$(venv)/python" -P "$$script" $(ARGS) || exit; done; echo "plot: $$PGEMBED_PLOT"
 
 lint: install-test  ## ruff
-	@"$(venv)/ruff" check --no-cache . && "$(venv)/ruff" format --no-cache --check .
+	@"$(venv)/ruff" check --no-cache . && "$(venv)/ruff" format --no-cache --check --extend-exclude "*.md" .
 
 types: install-test  ## mypy
 	@"$(venv)/mypy" --cache-dir "$(PGEMBED_HOME)/mypy-cache"

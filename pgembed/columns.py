@@ -211,7 +211,7 @@ def column(db: Database, target: str | None, name: str | None) -> Column:
         chosen = columns
     if chosen[0].type not in VECTOR_TYPES:
         raise errors.UnknownColumn(
-            f'the embedded column "{chosen[0].name}" of table "{described.name}" does not exist any more',
+            f'column "{chosen[0].name}" of table "{described.name}", or the hash column beside it, does not exist any more',
             hint=f"Was it renamed or dropped? SELECT pgembed.drop_embedding('{described.shown}', '{chosen[0].name}') forgets it.",
         )
     return chosen[0]

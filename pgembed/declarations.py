@@ -309,7 +309,8 @@ def _source_of(column: Column) -> Source | None:
 
 
 def _follow(db: Database, found: Table, name: str, source: str, vector_schema: str, hash_column: str | None = None) -> Source:
-    function = expressions.create(db, found, expressions.clip(found.name, f"_{name}_source"), source, "pg_catalog.text")
+    function = expressions.create(db, found, expressions.clip(found.name, f"_{name}_source"), source, "pg_catalog.text", definer=True)
+    db.execute(f"REVOKE ALL ON FUNCTION {function.name} FROM PUBLIC")
     return Source(source, function, *following.follow(db, found, name, function, vector_schema, hash_column))
 
 

@@ -19,12 +19,43 @@ from psycopg import sql
 PACKAGE_SAMPLE = 8_000  # of some 64,000: half a minute of embedding on two cores
 CELL_WIDTH = 58
 
-SENTENCE = (
-    "Our nightly import got slow, so we raised shared_bufers and work mem, turned synchronous comit off, and gave autovacum more "
-    "workers; max_conections stays at 100 and the random page costs were lowered for the SSD. Effective cache size is fine."
-)
-
-WANTED = "search inside json"
+LINK = """
+SELECT l.mention, s.name AS setting, current_setting(s.name) AS "your value", round(l.score::numeric, 2) AS score, l.decision
+FROM   pgembed.link(NULL::demo.setting, $$
+           Our nightly import got slow, so we raised shared_bufers and work mem, turned synchronous comit off, and gave
+           autovacum more workers; max_conections stays at 100 and the random page costs were lowered for the new SSD.
+           Effective cache size is fine. $$) AS l
+LEFT   JOIN pg_settings AS s ON s.name = (l.entity).name
+ORDER  BY l.start_char
+"""
+FILTER_PLAIN = """
+SELECT id, name, description
+FROM   demo.function
+WHERE  result = 'boolean'
+ORDER  BY embedding <=> (SELECT pgembed.embed_query('demo.function', 'search inside json')) LIMIT 10
+"""
+FILTER = """
+SELECT (item).id, (item).name, (item).description, round(distance::numeric, 3) AS distance
+FROM   pgembed.search(NULL::demo.function, 'search inside json', k => 10,
+                      filter => $$ result = $1->>'type' $$, params => '{"type": "boolean"}')
+"""
+PACKAGES = """
+SELECT (item).name, (item).section, (item).installed_size AS kb, (item).description
+FROM   pgembed.search(NULL::demo.package, 'make a slide show of my holiday pictures', k => 5,
+                      filter => $$ installed_size < 5000 AND section IN ('graphics', 'video', 'python', 'web') $$)
+"""
+JOIN = """
+SELECT (left_row).name AS setting, (right_row).name AS function, (right_row).description, round(distance::numeric, 3) AS distance
+FROM   pgembed.semantic_join(NULL::demo.setting, NULL::demo.function, k => 1)
+WHERE  is_match
+ORDER  BY distance
+"""
+PLAIN = """
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
+SELECT name FROM demo.function
+ORDER  BY embedding <=> pgembed.embed_query('demo.function', 'time zone of a date') LIMIT 10
+"""
+STATEMENTS = (LINK, FILTER_PLAIN, FILTER, PACKAGES, JOIN, PLAIN)
 
 TABLES = """
 CREATE SCHEMA IF NOT EXISTS demo;
@@ -63,15 +94,11 @@ def main(url: str, *, all: bool = False) -> int:
         url: a server with the extension's files installed; the schema ``demo`` of its database is used.
         all: take every package of the catalogue instead of a sample.
     """
-    with psycopg.connect(url, autocommit=True, options="-c client_min_messages=notice") as connection:
+    with psycopg.connect(url, autocommit=True, options="-c client_min_messages=warning") as connection:
         connection.add_notice_handler(lambda diagnostic: print(f"  {diagnostic.message_primary}", flush=True))
         _prepare(connection, all=all)
-        show = Show(connection)
-        _link(show)
-        _filter(show)
-        _join(show)
-        _plain(show)
-    _say("Now edit the sentence and run the first statement again:  make psql")
+        _tell(Show(connection))
+    _say("Now edit the sentence and run the first statement again: make psql (or psql on the URL that make -s url prints).")
     return 0
 
 
@@ -111,7 +138,9 @@ def _prepare(connection: psycopg.Connection[Any], *, all: bool) -> None:
         ).fetchone()
         if rows and rows[0]:
             print(f"CALL pgembed.refresh('{table}');", flush=True)
+            connection.execute("SET client_min_messages = notice")  # refresh tells how far it is
             connection.execute(sql.SQL("CALL pgembed.refresh({})").format(sql.Literal(table)))
+            connection.execute("SET client_min_messages = warning")
             connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(*table.split("."))))
     # Small tables get no index of their own accord; this one shows what a filter does to an index.
     connection.execute("CREATE INDEX IF NOT EXISTS function_embedding_idx ON demo.function USING hnsw (embedding vector_cosine_ops)")
@@ -123,7 +152,7 @@ def _load_packages(connection: psycopg.Connection[Any], *, all: bool) -> None:
     have = connection.execute("SELECT count(*) FROM demo.package").fetchone()
     if have is None or (have[0] and not all):
         return
-    packages = list(packages())
+    packages = list(debian_packages())
     if not all:
         packages = random.Random(1).sample(packages, min(PACKAGE_SAMPLE, len(packages)))
     with connection.transaction(), connection.cursor() as cursor:
@@ -137,7 +166,7 @@ def _load_packages(connection: psycopg.Connection[Any], *, all: bool) -> None:
         )
 
 
-def packages() -> Iterator[tuple[str, str, int, str, str]]:
+def debian_packages() -> Iterator[tuple[str, str, int, str, str]]:
     """Debian's package catalogue as apt has it: name, section, kilobytes, maintainer, description; each name once; none elsewhere."""
     if shutil.which("apt-cache") is None:
         return
@@ -151,56 +180,28 @@ def packages() -> Iterator[tuple[str, str, int, str, str]]:
             yield name, fields.get("Section", ""), int(fields.get("Installed-Size", 0)), fields.get("Maintainer", ""), description
 
 
-def _link(show: Show) -> None:
-    _say("A paragraph, its misspelt names linked to settings and joined to your own live values.")
-    show(f"""
-SELECT l.mention, (l.entity).name AS setting, current_setting((l.entity).name) AS "your value", round(l.score::numeric, 2) AS score,
-       l.decision
-FROM   pgembed.link(NULL::demo.setting, '{SENTENCE}') AS l
-""")
+def _tell(show: Show) -> None:
+    _say("A paragraph with misspelt names, linked to settings and joined to your own live values.")
+    show(LINK)
+    _say("A filter that a quarter of the rows pass, on one index: pgvector by itself, then pgembed.")
+    _compare(show)
+    if show.timed("SELECT FROM demo.package LIMIT 1")[0]:
+        _say("A search under any WHERE, over Debian's packages.")
+        show(PACKAGES)
+    _say("A join by meaning: which function belongs to which setting? Most belong to none.")
+    show(JOIN, rows=10)
+    _say("Plain SQL, with pgvector's own operator and index.")
+    show(PLAIN)
 
 
-def _filter(show: Show) -> None:
-    _say("A filter that many rows pass: the same index, the same ten rows asked for. pgvector by itself, then pgembed.")
-    plain = f"""
-SELECT id, name, description
-FROM   demo.function
-WHERE  result = 'boolean'
-ORDER  BY embedding <=> (SELECT pgembed.embed_query('demo.function', '{WANTED}')) LIMIT 10
-"""
-    ours = f"""
-SELECT (item).id, (item).name, (item).description, round(distance::numeric, 3) AS distance
-FROM   pgembed.search(NULL::demo.function, '{WANTED}', k => 10, filter => $$ result = $1->>'type' $$, params => '{{"type": "boolean"}}')
-"""
-    true = {row[0] for row in show.timed(ours.replace("k => 10", "k => 10, exact => true"))[0]}
+def _compare(show: Show) -> None:
+    true = {row[0] for row in show.timed(FILTER.replace("k => 10", "k => 10, exact => true"))[0]}
     lines = []
-    for who, statement in (("pgvector", plain), ("pgembed", ours)):
+    for who, statement in (("pgvector", FILTER_PLAIN), ("pgembed", FILTER)):
         found = [row[0] for row in show(statement)]
         _, _, seconds = show.timed(statement)  # again: now everything is warm for both
         lines.append((who, len(found), f"{len(true.intersection(found)) / len(true):.2f}", f"{1000 * seconds:.1f}"))
-    print()
-    print(_table(("side by side", "rows of 10", "recall@10", "ms"), lines))
-
-
-def _join(show: Show) -> None:
-    _say("A join by meaning: which function belongs to which setting?")
-    show(
-        """
-SELECT (left_row).name AS setting, (right_row).name AS function, (right_row).description, round(distance::numeric, 3) AS distance
-FROM   pgembed.semantic_join(NULL::demo.setting, NULL::demo.function, k => 1)
-WHERE  is_match
-ORDER  BY distance
-""",
-        rows=10,
-    )
-
-
-def _plain(show: Show) -> None:
-    _say("Plain SQL, with pgvector's own operator and index.")
-    show("""
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
-SELECT name FROM demo.function ORDER BY embedding <=> pgembed.embed_query('demo.function', 'time zone of a date') LIMIT 10
-""")
+    print("\n" + _table(("side by side", "rows of 10", "recall@10", "ms"), lines))
 
 
 def _say(text: str) -> None:

@@ -122,7 +122,11 @@ BEGIN
     RETURN NEW;
 EXCEPTION WHEN OTHERS THEN
     -- whoever writes the row must not suffer from the source: refresh meets the same error and records it
-    NEW.{hashed} := '\\x00'::bytea;
+    BEGIN
+        NEW.{hashed} := '\\x00'::bytea;
+    EXCEPTION WHEN undefined_column THEN
+        NULL;  -- it was renamed or dropped
+    END;
     RETURN NEW;
 END
 """
@@ -141,7 +145,11 @@ def _reads_generated(db: Database, found: Table, source: RowFunction) -> bool:
 def column_type(db: Database, found: Table, name: str) -> str | None:
     """Name of a column's type; None where the table has no such column."""
     rows = db.execute(
-        "SELECT t.typname FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid"
+        # a type of somebody else's that is only called like one of pgvector's may have casts that run their code
+        "SELECT CASE WHEN t.typname IN ('vector', 'halfvec') AND t.typnamespace <> x.extnamespace"
+        " THEN t.typnamespace::pg_catalog.regnamespace || '.' || t.typname ELSE t.typname::pg_catalog.text END AS typname"
+        " FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid"
+        " LEFT JOIN pg_catalog.pg_extension AS x ON x.extname = 'vector'"
         " WHERE a.attrelid = $1 AND a.attname = $2 AND NOT a.attisdropped",
         ["pg_catalog.oid", "pg_catalog.name"],
         [found.oid, name],

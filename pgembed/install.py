@@ -106,20 +106,34 @@ def schema_script(old: str | None = None, *, vector_schema: str) -> str:
         old: the version found in the database; None installs afresh.
         vector_schema: the schema in which pgvector lives, as an SQL identifier already quoted where needed.
     Returns:
-        Statements that expect to run in one transaction; the search_path is set for that transaction only.
+        Statements that expect to run in one transaction; search_path and check_function_bodies are at the end what they were before.
     """
     # CREATE EXTENSION puts the schemas of required extensions on the path; here that is said by hand, so that one text serves both.
-    begin = f"SET LOCAL search_path = {SCHEMA}, {vector_schema}, pg_temp;\nSET LOCAL check_function_bodies = off;\n"
+    begin = f"{_REMEMBER}SET LOCAL search_path = {SCHEMA}, {vector_schema}, pg_temp;\nSET LOCAL check_function_bodies = off;\n"
     if old is None:
-        body = f"CREATE SCHEMA IF NOT EXISTS {SCHEMA};\n" + begin + "".join(_section(*item) for item in definitions())
+        body = f"CREATE SCHEMA {SCHEMA};\n" + begin + "".join(_section(*item) for item in definitions())
     else:
         steps = "".join(_section(f"updates/{step.name}", step.read_text("utf-8")) for step in _steps(old))
         body = begin + steps + "".join(_section(*item) for item in definitions(replaceable_only=True))
-    return "\n".join(line for line in body.splitlines() if not _EXTENSION_ONLY.match(line)) + "\n"
+    return "\n".join(line for line in body.split("\n") if not _EXTENSION_ONLY.match(line)) + "\n" + _PUT_BACK
 
 
 # pg_extension_config_dump is an error outside of an extension's script; a plain table is dumped anyway.
 _EXTENSION_ONLY = re.compile(r"^SELECT pg_catalog\.pg_extension_config_dump\(")
+
+# SET LOCAL lasts to the end of the transaction, in which later statements of other migrations may run. A setting of one's own is the only
+# memory that a script has; DO returns no row, which psql would print.
+_REMEMBER = """DO $pgembed$ BEGIN
+    PERFORM pg_catalog.set_config('pgembed_script.search_path', pg_catalog.current_setting('search_path'), true),
+        pg_catalog.set_config('pgembed_script.check_function_bodies', pg_catalog.current_setting('check_function_bodies'), true);
+END $pgembed$;
+"""
+_PUT_BACK = """
+DO $pgembed$ BEGIN
+    PERFORM pg_catalog.set_config('search_path', pg_catalog.current_setting('pgembed_script.search_path'), true),
+        pg_catalog.set_config('check_function_bodies', pg_catalog.current_setting('pgembed_script.check_function_bodies'), true);
+END $pgembed$;
+"""
 
 
 def write_extension(directory: Path) -> list[Path]:

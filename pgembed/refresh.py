@@ -157,20 +157,21 @@ def _embed_and_write(db: Database, column: Column, encode: Encoder, rows: list[R
     good = [row for row in rows if not row.get("error") and not row.get("gone")]
     empty = [row for row in good if text.is_empty(row["source"])]
     full = [row for row in good if not text.is_empty(row["source"])]
-    hashes = [hashlib.sha256(row["source"].encode()).digest()[:16] for row in full]
+    hashes = [_hash(row["source"]) for row in full]
     # A text that changed and changed back needs no model: the vector is its own.
     same = [row["hash"] is not None and len(row["hash"]) == 17 and row["hash"][1:] == made for row, made in zip(full, hashes, strict=True)]
     changed = [(row, made) for row, made, is_same in zip(full, hashes, same, strict=True) if not is_same]
     images, truncated = encode([row["source"] for row, _ in changed], db.check_interrupts)
     written = _write(db, column, [row["key"] for row, _ in changed], images, [made for _, made in changed])
     back = [(row["key"], made) for row, made, is_same in zip(full, hashes, same, strict=True) if is_same]
-    _mark(db, column, [key for key, _ in back], [made for _, made in back], "hash is still that of the source")
-    _mark(db, column, [row["key"] for row in empty], [b""] * len(empty), "source is NULL")
-    _mark(db, column, [row["key"] for row in bad], [FAILED] * len(bad), "source fails")
+    backs = _mark(db, column, [key for key, _ in back], [made for _, made in back], [made for _, made in back])
+    nothing = [None if row["source"] is None else _hash(row["source"]) for row in empty]
+    nulls = _mark(db, column, [row["key"] for row in empty], [b""] * len(empty), nothing, clear=True)
+    _mark(db, column, [row["key"] for row in bad], [FAILED] * len(bad), None)
     tally.embedded += written
-    tally.overtaken += len(changed) - written
-    tally.unchanged += len(back)
-    tally.null_source += len(empty)
+    tally.overtaken += len(changed) - written + len(back) - backs + len(empty) - nulls
+    tally.unchanged += backs
+    tally.null_source += nulls
     tally.failed += len(bad)
     tally.truncated += truncated
     if bad:
@@ -195,19 +196,34 @@ def _write(db: Database, column: Column, keys: list[list[str]], images: list[byt
     return int(rows[0]["n"])
 
 
-def _mark(db: Database, column: Column, keys: list[list[str]], hashes: list[bytes], why: str) -> None:
-    """Write only the hash column; a row without a source loses its vector, which is of a text that it no longer has."""
+def _mark(
+    db: Database, column: Column, keys: list[list[str]], hashes: list[bytes], read: Sequence[bytes | None] | None, *, clear: bool = False
+) -> int:
+    """Write the hash column where the source is still what was read; return the number of rows written.
+
+    Args:
+        read: hashes of the sources as they were read; None where they fail, which is not tried again.
+        clear: take the vectors away: they are of texts that the rows no longer have.
+    """
     if not keys:
-        return
+        return 0
     hashed = quote(str(column.hash_column))
-    types, arrays, named, join = _key_arrays(column, keys, 2)
-    vector = f", {column.sql} = NULL" if why == "source is NULL" else ""
-    db.execute(
-        f"UPDATE {column.table.sql} AS t SET {hashed} = m.hash{vector}"
-        f" FROM {_unnest('$1', *named[0])} AS m (hash, {', '.join(named[1])}) WHERE {join}",
-        ["pg_catalog.bytea[]", *types],
-        [hashes, *arrays],
+    types, arrays, named, join = _key_arrays(column, keys, 3)
+    vector = f", {column.sql} = NULL" if clear else ""
+    still = f" AND pgembed._source_hash({source_call(column)}) IS NOT DISTINCT FROM m.read" if read is not None else ""
+    rows = db.execute(
+        f"WITH made AS (SELECT * FROM {_unnest('$1', '$2', *named[0])} AS m (hash, read, {', '.join(named[1])})),"
+        f" written AS (UPDATE {column.table.sql} AS t SET {hashed} = m.hash{vector} FROM made AS m WHERE {join}{still} RETURNING 1)"
+        " SELECT pg_catalog.count(*) AS n FROM written",
+        ["pg_catalog.bytea[]", "pg_catalog.bytea[]", *types],
+        [hashes, [None] * len(keys) if read is None else list(read), *arrays],
     )
+    return int(rows[0]["n"])
+
+
+def _hash(source: str) -> bytes:
+    """What `pgembed._source_hash` makes of a text."""
+    return hashlib.sha256(source.encode()).digest()[:16]
 
 
 def _key_arrays(column: Column, keys: list[list[str]], first: int) -> tuple[list[str], list[list[str]], tuple[list[str], list[str]], str]:
@@ -301,12 +317,15 @@ def states(db: Database, column: Column) -> Row | None:
     found = column.table
     hashed = [column.hash_column] if column.hash_column else []
     allowed = db.execute(
-        "SELECT pg_catalog.bool_and(pg_catalog.has_column_privilege($1::pg_catalog.oid, c, 'SELECT'))"
-        " AND NOT pg_catalog.row_security_active($1::pg_catalog.oid) AS yes FROM pg_catalog.unnest($2::pg_catalog.text[]) AS c",
+        "SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AND c.relispopulated"
+        " AND NOT pg_catalog.row_security_active(c.oid)"
+        " AND (SELECT pg_catalog.bool_and(pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'))"
+        " FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = ANY ($2)) AS yes"
+        " FROM pg_catalog.pg_class AS c WHERE c.oid = $1",
         ["pg_catalog.oid", "pg_catalog.text[]"],
         [found.oid, [column.name, *hashed]],
     )
-    if not allowed[0]["yes"]:
+    if not allowed or not allowed[0]["yes"]:
         return None
     state = column.freshness("t")
     counts = ", ".join(

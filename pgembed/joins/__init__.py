@@ -62,9 +62,7 @@ def join(
         DimensionMismatch: the sides' dims differ.
     """
     if one_to_one and k != 1:
-        raise InvalidParameter(
-            f"a one-to-one mapping has one pair per row, but k is {k}", hint="Leave k at 1, or join without one_to_one."
-        )
+        raise InvalidParameter(f"a one-to-one mapping has one pair per row, but k is {k}", hint="Leave k at 1, or join without one_to_one.")
     if precision is not None and not 0.0 < precision < 1.0:
         raise InvalidParameter(f"precision must be between 0 and 1, not {precision:g}", hint="0.95 is the default.")
     pairs = _pairs(left, right, k, metric, max_distance, one_to_one, allowed, same, check, block_bytes)
@@ -110,9 +108,7 @@ def _pairs(
             left, right, metric=metric, max_distance=max_distance, listed=allowed, same=same, check=check, block_bytes=block_bytes
         )
     if allowed is None:
-        return nearest(
-            left, right, k, metric=metric, max_distance=max_distance, same=same, check=check, block_bytes=block_bytes
-        )
+        return nearest(left, right, k, metric=metric, max_distance=max_distance, same=same, check=check, block_bytes=block_bytes)
     pairs = neighbours.among(left, right, allowed, metric=metric, same=same, check=check, block_bytes=block_bytes)
     pairs = pairs.where(pairs.rank <= k)
     return pairs if max_distance is None else pairs.where(pairs.distance <= max_distance)

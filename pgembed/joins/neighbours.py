@@ -131,9 +131,7 @@ class Groups:
 
     def turned(self) -> Groups:
         """The same join seen from the right."""
-        return Groups(
-            self.metric, self.right, self.left, self.right_first, self.right_group, self.left_first, self.left_group
-        )
+        return Groups(self.metric, self.right, self.left, self.right_first, self.right_group, self.left_first, self.left_group)
 
 
 def distinct(left: Vectors, right: Vectors, metric: Metric) -> Groups:
@@ -283,9 +281,7 @@ def largest_component(left: Vectors, right: Vectors) -> float:
     return max(float(np.abs(side).max(initial=0.0)) for side in (left, right)) or 1.0
 
 
-def _nominated(
-    scores: Vectors, query_norm: Vectors, target_norm: Vectors, half_square: Vectors, k: int, dim: int
-) -> tuple[Ints, Ints]:
+def _nominated(scores: Vectors, query_norm: Vectors, target_norm: Vectors, half_square: Vectors, k: int, dim: int) -> tuple[Ints, Ints]:
     """Positions that can be among a row's k highest scores, given how wrong a float32 product can be."""
     width = scores.shape[1]
     if k >= width:

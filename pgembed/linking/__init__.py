@@ -39,8 +39,8 @@ def link(
     Returns:
         A link for every mention, in the order of the text, none overlapping another unless `spans` do.
     """
-    if spans is None:
-        found = mentions.find(content, dictionary, check)
-    else:
-        found = [mentions.Mention(start - 1, end - 1, content[start - 1 : end - 1], given=True) for start, end in spans]
-    return ranking.rank(content, found, dictionary, context, check)
+    found = mentions.find(content, dictionary, check)
+    asked = found
+    if spans is not None:
+        asked = [mentions.Mention(start - 1, end - 1, content[start - 1 : end - 1], given=True) for start, end in spans]
+    return ranking.rank(content, asked, found, dictionary, context, check)

@@ -16,7 +16,7 @@ import numpy as np
 from pgembed.linking import folding, ordinary, shapes
 from pgembed.linking.dictionary import SHORTEST_NAME, SHORTEST_WORD, Dictionary, Name
 from pgembed.linking.folding import Folded
-from pgembed.linking.spelling import Hashed, Ints, edits
+from pgembed.linking.spelling import Hashed, Ints, digits, edits
 
 Check: TypeAlias = Callable[[], None]
 
@@ -94,7 +94,7 @@ def _runs(folded: Folded, spans: list[tuple[int, int]]) -> Ints:
     return np.cumsum(broken)
 
 
-_JOIN = re.compile(r"[ \t\r_'’\"`./&+,–-]{0,3}|[ \t]*\n[ \t]*")
+_JOIN = re.compile("[ \t\r_'\u2019\"`./&+,\u2013-]{0,3}|[ \t]*\n[ \t]*")
 
 
 def _hits(folded: Folded, words: _Words, dictionary: Dictionary, proper: shapes.Proper, check: Check | None) -> list[tuple[float, Mention]]:
@@ -188,13 +188,13 @@ def _hit(
 def _wrong(written: list[str], name: Name) -> float | None:
     """How many letters are wrong where a name is written as these words; None where it is another word altogether.
 
-    Inflection counts half. Numbers have to agree: a Boeing 747 is no misspelt 737.
+    Inflection counts half, and numbers have to agree.
     """
     if "".join(written) == name.key:
         return 0.0
     if len(written) != len(name.words):
         key = "".join(written)
-        if len(name.key) <= SHORTEST_NAME or min(map(len, written)) < 3 or _digits(key) != _digits(name.key):
+        if len(name.key) <= SHORTEST_NAME or min(map(len, written)) < 3 or digits(key) != digits(name.key):
             return None
         return 1.0 if edits(key, name.key) == 1 else None
     total = 0.0
@@ -204,14 +204,10 @@ def _wrong(written: list[str], name: Name) -> float | None:
         if right in _stems(word) or word in _stems(right):
             total += 0.5
             continue
-        if word in ordinary.WORDS or _digits(word) != _digits(right):
+        if word in ordinary.WORDS or digits(word) != digits(right):
             return None
         wrong = edits(word, right)
         if wrong > 1 or len(right) < SHORTEST_WORD or (len(written) == 1 and len(right) < SHORTEST_NAME):
             return None
         total += wrong
     return total if total <= 1 or total * 5 <= len(name.key) else None
-
-
-def _digits(word: str) -> str:
-    return "" if word.isalpha() else re.sub(r"\D", "", word)

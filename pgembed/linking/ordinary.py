@@ -7,16 +7,13 @@ Counted as the share of texts that contain a word in the definitions and example
 from __future__ import annotations
 
 # Grammar: even several of them in a row are not a name.
-FUNCTION_WORDS = frozenset(
-    "a about above after again against all also am an and any are as at be because been before being below between both but by can could"
-    " did do does doing down during each either else every few for from further had has have having he her here hers him his how i if in"
-    " into is it its itself just let may me might more most much must my neither no nor not of off on once one only or other our ours out"
-    " over own per same shall she should since so some such than that the their them then there these they this those through to too"
-    " two under until up upon us very via was we were what when where whether which while who whom whose why will with within without"
-    " would yes yet you your".split()
-)
-
-_WORDS = 120
+_GRAMMAR = """
+a about above after again against all also am an and any are as at be because been before being below between both but by can could did
+do does doing down during each either else every few for from further had has have having he her here hers him his how i if in into is
+it its itself just let may me might more most much must my neither no nor not of off on once one only or other our ours out over own per
+same shall she should since so some such than that the their them then there these they this those through to too two under until up
+upon us very via was we were what when where whether which while who whom whose why will with within without would yes yet you your
+"""
 
 _WORDS = """
 a of the in to or and that with an for is by on as from are we this be which used it can not at one having who paper two has any was he
@@ -177,4 +174,5 @@ compounds max min abs avg password archive restore timeout port commit server cl
 download upload install apple
 """
 
+FUNCTION_WORDS = frozenset(_GRAMMAR.split())
 WORDS = frozenset(_WORDS.split()) | FUNCTION_WORDS

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from pgembed.linking import ordinary
 
-_TOKEN = re.compile(r"\w(?:[\w'’.-]*\w)?")
+_TOKEN = re.compile("\\w(?:[\\w'\u2019.-]*\\w)?")
 # An identifier has an underscore or a capital inside; `…` and "…" name what is between them when it is short.
 _CODE = re.compile(r"`(?P<code>[^`\n]{1,80})`|[\"“](?P<quoted>[^\"“”\n]{2,60})[\"”]|(?<!\w)(?P<identifier>[^\W\d_]\w*_\w+|[a-z]+[A-Z]\w*)")
-_OF = frozenset("of the de la del le von van der den du di da do dos al el bin & y".split())
+_JOINING = "of the de la del le von van der den du di da do dos al el bin & y"
+_OF = frozenset(_JOINING.split())
 _SENTENCE_END = ".!?:;\n"
 _LONGEST = 8  # words of a proper name; more capitals in a row are a headline
 _QUOTED_WORDS = 5
@@ -38,7 +39,7 @@ class Proper:
     def begins_sentence(self, start: int) -> bool:
         """Whether a capital at this place says nothing."""
         before = self.text[:start] if start < 8 else self.text[start - 8 : start]
-        before = before.rstrip(" \t\"'“‘(*-•")
+        before = before.rstrip(" \t\"'\u201c\u2018(*-\u2022")
         return not before or before[-1] in _SENTENCE_END
 
     def is_name(self, start: int, end: int, names: Sequence[str], words: Sequence[str]) -> bool:
@@ -63,7 +64,8 @@ def proper(text: str) -> Proper:
     covered = bisect.bisect_right
     starts = [start for start, _ in spans]
     capitals = [
-        (start, end) for start, end in _capitals(text)
+        (start, end)
+        for start, end in _capitals(text)
         if not any(s < end and start < e for s, e in spans[max(0, covered(starts, start) - 1) : covered(starts, end)])
     ]
     return Proper(text, sorted([*spans, *capitals]))
@@ -109,7 +111,7 @@ def _trimmed(text: str, run: list[tuple[int, int]]) -> tuple[int, int] | None:
     if not run or len(run) > _LONGEST:
         return None
     start, end = run[0][0], run[-1][1]
-    if text[start:end].endswith(("'s", "’s")):
+    if text[start:end].endswith(("'s", "\u2019s")):
         end -= 2
     return (start, end) if end - start > 1 else None
 

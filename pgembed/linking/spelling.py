@@ -17,6 +17,8 @@ import numpy.typing as npt
 Ints: TypeAlias = npt.NDArray[np.int64]
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 
+LONGEST_COMPARED = 100  # letters; comparing takes the square of it
+
 _BASE = 0x9E3779B97F4A7C15  # odd, so it has an inverse modulo 2^64
 _INVERSE = pow(_BASE, -1, 1 << 64)
 
@@ -93,7 +95,7 @@ class _Table:
         order = np.argsort(hashes, kind="stable")
         self._hashes, self._strings = hashes[order], strings[order]
         # Most questions have no answer, and a bit says so much sooner than a binary search.
-        bits = max(10, int(len(hashes)).bit_length() + 3)
+        bits = max(10, len(hashes).bit_length() + 3)
         self._shift = np.uint64(64 - bits)
         self._seen = np.zeros(1 << bits, dtype=bool)
         self._seen[(hashes >> self._shift).astype(np.int64)] = True
@@ -121,6 +123,26 @@ def edits(a: str, b: str) -> int:
                 cost = min(cost, above[j - 2] + 1)
             row.append(cost)
     return row[-1]
+
+
+def likeness(a: str, b: str) -> float:
+    """Share of the letters of two words run together that need no edit, in 0..1; 0 where their digits differ.
+
+    Numbers are names, not spelling: a Boeing 747 is no misspelt 737.
+    """
+    if a == b:
+        return 1.0
+    if digits(a) != digits(b):
+        return 0.0
+    longest = max(len(a), len(b))
+    if longest > LONGEST_COMPARED:
+        return 0.0
+    return 1.0 - edits(a, b) / longest
+
+
+def digits(word: str) -> str:
+    """The digits of a word, in order."""
+    return "" if word.isalpha() else "".join(filter(str.isdigit, word))
 
 
 def _powers(base: int, n: int) -> Hashes:

@@ -91,24 +91,25 @@ def refresh(target: str | None, column_name: str | None, batch_size: int | None,
 def states() -> list[dict[str, Any]]:
     """Body of `pgembed._embeddings`."""
     tables = DATABASE.execute(
-        "SELECT DISTINCT e.table_name FROM pgembed._embedding AS e JOIN pg_catalog.pg_class AS t ON t.oid = e.table_name"
+        # by number: to name a table of a schema that the caller may not enter is an error
+        "SELECT DISTINCT t.oid FROM pgembed._embedding AS e JOIN pg_catalog.pg_class AS t ON t.oid = e.table_name"
     )
-    described = [column for row in tables for column in columns.table(DATABASE, row["table_name"])[1]]
+    described = [column for row in tables for column in columns.table(DATABASE, str(row["oid"]))[1]]
     lines = []
     for column in described:
         if column.type not in columns.VECTOR_TYPES:
             continue
         counts = refreshing.states(DATABASE, column)
         if counts is not None:
-            lines.append({"table_name": column.table.sql, "column_name": column.name, **counts})
+            lines.append({"table_name": str(column.table.oid), "column_name": column.name, **counts})
     return lines
 
 
 def _encoder(column: columns.Column) -> Callable[[Sequence[str], Callable[[], None]], tuple[list[bytes], int]]:
-    model = column_model(column)
-
     def encode(texts: Sequence[str], check: Callable[[], None]) -> tuple[list[bytes], int]:
-        made = model.encode(texts, check)
+        if not texts:
+            return [], 0
+        made = column_model(column).encode(texts, check)
         return vectors.to_images(made.vectors), int(made.truncated.sum())
 
     return encode

@@ -25,7 +25,13 @@ BEGIN
     JOIN pg_namespace AS n ON n.oid = t.relnamespace
     LEFT JOIN pgembed._embedding AS e ON e.table_name = t.oid
     LEFT JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attname = e.column_name AND NOT a.attisdropped
+    -- No type but pgvector's own, and no hash column but bytea: another type's casts would run its owner's code with the caller's rights.
     LEFT JOIN pg_type AS y ON y.oid = a.atttypid
+        AND y.typnamespace = (SELECT x.extnamespace FROM pg_extension AS x WHERE x.extname = 'vector')
+        AND (e.hash_column IS NULL OR EXISTS (
+            SELECT FROM pg_attribute AS h
+            WHERE h.attrelid = t.oid AND h.attname = e.hash_column AND h.atttypid = 'bytea'::regtype AND NOT h.attisdropped
+        ))
     LEFT JOIN LATERAL (
         SELECT array_agg(ka.attname::text ORDER BY ordinality) AS key_columns,
                array_agg(format_type(ka.atttypid, ka.atttypmod) ORDER BY ordinality) AS key_types

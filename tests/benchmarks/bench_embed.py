@@ -23,7 +23,7 @@ from pgembed import demo, models
 
 def texts(n: int) -> list[str]:
     """n real texts of mixed lengths: Debian's package catalogue where there is one, else what PostgreSQL says of its functions."""
-    found = [f"{name}: {description}" for name, _, _, _, description in demo.packages()]
+    found = [f"{name}: {description}" for name, _, _, _, description in demo.debian_packages()]
     if len(found) >= n:
         return random.Random(0).sample(found, n)
     words = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "rain", "falls", "on", "an", "old", "bridge"]

@@ -30,7 +30,7 @@ SEED = 20
 
 def package_texts(n: int) -> list[str]:
     """'name: description' of n Debian packages, drawn at random; generated sentences where there is no apt-cache."""
-    texts = [f"{name}: {description}" for name, _, _, _, description in demo.packages()]
+    texts = [f"{name}: {description}" for name, _, _, _, description in demo.debian_packages()]
     rng = np.random.default_rng(SEED)
     if len(texts) < n:
         print(f"apt-cache lists {len(texts)} packages; texts are generated")

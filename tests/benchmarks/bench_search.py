@@ -32,7 +32,7 @@ def prepare(connection: psycopg.Connection[Any], rows: int) -> None:
     connection.execute("CREATE EXTENSION IF NOT EXISTS pgembed CASCADE")
     connection.execute("DROP TABLE IF EXISTS bench_search")
     connection.execute("CREATE TABLE bench_search (id int PRIMARY KEY, section text, body text)")
-    packages = list(demo.packages())
+    packages = list(demo.debian_packages())
     if not packages:
         raise SystemExit("needs Debian's package catalogue: apt-cache dumpavail printed nothing")
     chosen = random.Random(2).sample(packages, min(rows, len(packages)))
@@ -55,8 +55,7 @@ def questions(connection: psycopg.Connection[Any], n: int) -> list[str]:
         ).fetchall()
     ]
     chosen = random.Random(3).sample(texts, n)
-    made = connection.execute("SELECT pgembed.embed(%s)::text[]", [chosen]).fetchone()
-    return list(made[0]) if made else []
+    return [row[0] for row in connection.execute("SELECT v::text FROM unnest(pgembed.embed(%s)) AS v", [chosen]).fetchall()]
 
 
 def measure(connection: psycopg.Connection[Any], queries: list[str], filters: list[str]) -> list[Line]:
@@ -108,9 +107,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--queries", type=int, default=60)
     parser.add_argument("--plot", metavar="FILE.png", default=os.environ.get("PGEMBED_PLOT"), help="draw the table, with matplotlib")
+    parser.add_argument("--keep", action="store_true", help="keep the table, and use it where it is there already")
     options = parser.parse_args()
     with psycopg.connect(os.environ["PGEMBED_URL"], autocommit=True, prepare_threshold=2) as connection:
-        prepare(connection, options.rows)
+        if not options.keep or not connection.execute("SELECT to_regclass('bench_search')").fetchall()[0][0]:
+            prepare(connection, options.rows)
         sections = connection.execute(
             "SELECT section FROM bench_search GROUP BY section HAVING count(*) >= 20 ORDER BY count(*) DESC"
         ).fetchall()
@@ -118,7 +119,8 @@ def main() -> None:
         filters = ["true", "section LIKE '%e%'", *(f"section = '{section}'" for (section,) in sections[::step])]
         print(f"{'filter':<24}{'pass':>7}  {'':<26}{'rows':>6}{'recall':>8}{'ms':>8}")
         lines = measure(connection, questions(connection, options.queries), filters)
-        connection.execute("DROP TABLE bench_search")
+        if not options.keep:
+            connection.execute("DROP TABLE bench_search")
     if options.plot:
         plot(lines, options.plot)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgembed import __version__, errors, install, postgres, server
+from pgembed import __version__, doctor, errors, install, postgres, server
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +207,15 @@ def test_psql_gets_the_arguments_that_are_not_ours(private: server.Server) -> No
         text=True,
     )
     assert result.stdout == "42\n"
+
+
+def test_doctor_finds_nothing_wrong_with_a_sound_installation(private: server.Server) -> None:
+    private.install_extension()
+    checks = list(doctor.examine(private.url()))
+    assert [check for check in checks if check.remedy] == []
+    assert checks[-1] == doctor.Check("pgembed.embed", "a vector of 384 dimensions")
+
+
+def test_doctor_names_a_database_without_the_extension(private: server.Server) -> None:
+    *_, last = doctor.examine(private.url("template1"))
+    assert last == doctor.Check("extension", "not in this database", "pgembed install URL.")
