@@ -210,7 +210,7 @@ BEGIN
             HINT = 'ALTER EXTENSION pgembed UPDATE keeps it up to date; the migrations are for databases without it.';
     END IF;
     IF EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'pgembed') THEN
-        RAISE duplicate_schema USING MESSAGE = 'schema "pgembed" exists already', 
+        RAISE duplicate_schema USING MESSAGE = 'schema "pgembed" exists already',
             HINT = 'DROP EXTENSION leaves it behind empty: DROP SCHEMA pgembed.';
     END IF;
     FOREACH needed IN ARRAY ARRAY['vector', 'plpython3u'] LOOP

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pgembed import errors
@@ -89,9 +91,18 @@ class RowFunction:
     name: str
     columns: tuple[str, ...] | None
 
-    def call(self, alias: str) -> str:
-        """SQL that calls it for the row of an alias."""
-        arguments = f"{alias}.*" if self.columns is None else ", ".join(f"{alias}.{quote(name)}" for name in self.columns)
+    def call(self, alias: str, *, without: Sequence[str] = ()) -> str:
+        """SQL that calls it for the row of an alias.
+
+        Args:
+            without: columns that are NULL in the row where it takes the whole of it.
+        """
+        if self.columns is not None:
+            arguments = ", ".join(f"{alias}.{quote(name)}" for name in self.columns)
+        elif without:
+            arguments = f"pg_catalog.jsonb_populate_record({alias}.*, {literal(json.dumps(dict.fromkeys(without)))})"
+        else:
+            arguments = f"{alias}.*"
         return f"{self.name}({arguments})"
 
 

@@ -303,9 +303,7 @@ def _source_of(column: Column) -> Source | None:
     if column.source is None or column.source_function is None:
         return None
     # the four stand together in the registry, or none of them does
-    return Source(
-        column.source, column.source_function, str(column.hash_column), str(column.trigger_name), str(column.trigger_function)
-    )
+    return Source(column.source, column.source_function, str(column.hash_column), str(column.trigger_name), str(column.trigger_function))
 
 
 def _follow(db: Database, found: Table, name: str, source: str, vector_schema: str, hash_column: str | None = None) -> Source:

@@ -58,7 +58,7 @@ def follow(
         db.execute(f"COMMENT ON COLUMN {found.sql}.{quote(hash_column)} IS {literal(said)}")
     stem = expressions.clip(found.name, f"_{name}_follow")
     function = f"{quote(found.schema)}.{quote(expressions.free_name(db, found, stem))}"
-    body = _trigger_body(name, hash_column, source, vector_schema, generated=_reads_generated(db, found, source))
+    body = _trigger_body(name, hash_column, source, vector_schema, _bases(db, found, source))
     db.execute(
         f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER\n"
         f"SET search_path = pg_catalog, pg_temp\nAS {literal(body)}"
@@ -86,21 +86,24 @@ def unfollow(db: Database, column: Column) -> None:
         db.execute(f"DROP FUNCTION {quote(row['nspname'])}.{quote(row['proname'])}()")
 
 
-def _trigger_body(name: str, hash_column: str, source: RowFunction, vector_schema: str, *, generated: bool) -> str:
+def _trigger_body(name: str, hash_column: str, source: RowFunction, vector_schema: str, bases: list[str]) -> str:
     vector, hashed = quote(name), quote(hash_column)
     # PostgreSQL looks up the operator of IS DISTINCT FROM in the search_path, where pgvector's need not be
     same_vector = (
         f"(OLD.{vector} IS NULL) = (NEW.{vector} IS NULL) AND coalesce(OLD.{vector} OPERATOR({vector_schema}.=) NEW.{vector}, true)"
     )
-    if generated:
-        # A generated column is not computed yet when this trigger runs: a row that may have changed is stale, and refresh compares hashes.
-        changed = f"    changed := NEW.{hashed} IS NOT DISTINCT FROM OLD.{hashed};"
+    if bases:
+        # A generated column is not computed yet when this trigger runs, which it does at every UPDATE of such a table: where something
+        # has changed of which the text is made, the row is stale, and refresh compares hashes.
+        old, new = (", ".join(f"{row}.{quote(column)}::text" for column in bases) for row in ("OLD", "NEW"))
+        changed = f"    changed := NEW.{hashed} IS NOT DISTINCT FROM OLD.{hashed} AND ROW({new}) IS DISTINCT FROM ROW({old});"
         after = (
             f"'\\x00'::bytea || CASE WHEN octet_length(OLD.{hashed}) IN (16, 17)"
             f" THEN substr(OLD.{hashed}, octet_length(OLD.{hashed}) - 15) ELSE ''::bytea END"
         )
     else:
-        changed = f"    new_source := {source.call('NEW')};\n    changed := new_source IS DISTINCT FROM {source.call('OLD')};"
+        new, old = (source.call(row, without=[name, hash_column]) for row in ("NEW", "OLD"))
+        changed = f"    new_source := {new};\n    changed := new_source IS DISTINCT FROM {old};"
         after = f"pgembed._hash_after_change(OLD.{hashed}, new_source)"
     return f"""
 DECLARE
@@ -132,14 +135,22 @@ END
 """
 
 
-def _reads_generated(db: Database, found: Table, source: RowFunction) -> bool:
+def _bases(db: Database, found: Table, source: RowFunction) -> list[str]:
+    """The columns of which a source's text is made in the end, where it reads a generated one; [] where it reads none."""
     rows = db.execute(
-        "SELECT FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attgenerated <> '' AND NOT attisdropped"
-        " AND ($2::pg_catalog.text[] IS NULL OR attname = ANY ($2))",
+        "SELECT g.attname, pg_catalog.array_agg(b.attname::pg_catalog.text ORDER BY b.attnum) FILTER (WHERE b.attnum > 0) AS bases"
+        " FROM pg_catalog.pg_attribute AS g"
+        " JOIN pg_catalog.pg_attrdef AS x ON x.adrelid = g.attrelid AND x.adnum = g.attnum"
+        " LEFT JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid = x.oid"
+        " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = g.attrelid AND d.refobjsubid <> g.attnum"
+        " LEFT JOIN pg_catalog.pg_attribute AS b ON b.attrelid = g.attrelid AND b.attnum = d.refobjsubid"
+        " WHERE g.attrelid = $1 AND g.attgenerated <> '' AND ($2::pg_catalog.text[] IS NULL OR g.attname = ANY ($2)) GROUP BY g.attname",
         ["pg_catalog.oid", "pg_catalog.text[]"],
         [found.oid, None if source.columns is None else list(source.columns)],
     )
-    return bool(rows)
+    generated = {row["attname"]: row["bases"] or [] for row in rows}
+    read = [column for column in source.columns or () if column not in generated]
+    return sorted({*read, *(base for bases in generated.values() for base in bases)}) if generated else []
 
 
 def column_type(db: Database, found: Table, name: str) -> str | None:

@@ -182,7 +182,8 @@ def _exact(column: Column, output: str, condition: str, request: Request) -> str
     alias = column.table.alias
     # Adding zero keeps PostgreSQL from ordering by the vector index, which would not be exact.
     nearest = (
-        f"SELECT {_output(column, output)} AS answer, ({_distance(column)}) + 0.0::pg_catalog.float8 AS distance, {_place(column)} AS place\n"
+        f"SELECT {_output(column, output)} AS answer, ({_distance(column)}) + 0.0::pg_catalog.float8 AS distance,"
+        f" {_place(column)} AS place\n"
         f"    FROM {column.table.sql} AS {alias}\n"
         f"    WHERE {_where(column, condition, request)}\n"
         f"    ORDER BY 2, 3 LIMIT $3"

@@ -96,7 +96,7 @@ def refresh(db: Database, column: Column, encode: Encoder, batch_size: int | Non
 def source_call(column: Column) -> str:
     """SQL for the source text of the row t."""
     assert column.source_function is not None  # checked when refresh begins
-    return column.source_function.call("t")
+    return column.source_function.call("t", without=[column.name, str(column.hash_column)])
 
 
 def _needs_work(column: Column, alias: str) -> str:

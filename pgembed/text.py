@@ -37,9 +37,7 @@ class Encoding(Protocol):
 class Tokenizer(Protocol):
     """The tokenizers package's Tokenizer, as far as it is used here."""
 
-    def encode(
-        self, sequence: str, pair: str | None = None, is_pretokenized: bool = False, add_special_tokens: bool = True
-    ) -> Encoding:
+    def encode(self, sequence: str, pair: str | None = None, is_pretokenized: bool = False, add_special_tokens: bool = True) -> Encoding:
         """Tokens of one text."""
         ...
 

@@ -130,10 +130,12 @@ def _table(left: Vectors, right: Vectors, centre: Floats, metric: str) -> Floats
     """Distance of every left and right row in float64, shape (n, m); for l2 with the error of a matrix product."""
     a, b = left.astype(np.float64), right.astype(np.float64)
     if metric == "inner_product":
-        return -(a @ b.T)
+        return np.asarray(-(a @ b.T))
     if metric == "cosine":
         with np.errstate(invalid="ignore"):
-            return 1.0 - np.clip((a / np.linalg.norm(a, axis=1)[:, None]) @ (b / np.linalg.norm(b, axis=1)[:, None]).T, -1.0, 1.0)
+            return np.asarray(
+                1.0 - np.clip((a / np.linalg.norm(a, axis=1)[:, None]) @ (b / np.linalg.norm(b, axis=1)[:, None]).T, -1.0, 1.0)
+            )
     a, b = a - centre, b - centre
     square = np.einsum("ij,ij->i", a, a)[:, None] + np.einsum("ij,ij->i", b, b)
     distant = square - 2.0 * (a @ b.T)

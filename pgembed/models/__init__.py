@@ -181,9 +181,7 @@ def read_info(place: Path) -> ModelInfo:
     except FileNotFoundError:
         raise errors.FileMissing(f'file "{path}" does not exist', hint=repair) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise errors.FileDamaged(
-            f'file "{path}" is not a model\'s description', detail=repr(error), hint=repair
-        ) from None
+        raise errors.FileDamaged(f'file "{path}" is not a model\'s description', detail=repr(error), hint=repair) from None
     for file, size in files.items():
         if not (place / file).is_file():
             raise errors.FileMissing(f'file "{place / file}" does not exist', hint=repair)
@@ -210,9 +208,7 @@ def _load(name: str) -> Model:
     place = _place(name)
     found = read_info(place)
     if found.kind != "transformer":
-        raise errors.NotSupported(
-            f'model "{name}" is of kind "{found.kind}", expected "transformer"', hint="Update pgembed."
-        )
+        raise errors.NotSupported(f'model "{name}" is of kind "{found.kind}", expected "transformer"', hint="Update pgembed.")
     from pgembed.models.transformer import Transformer
 
     return Transformer(found, place)

@@ -66,9 +66,7 @@ class Folder:
 
 def _json(path: Path) -> Any:
     if not path.is_file():
-        raise errors.FileMissing(
-            f'file "{path}" does not exist', hint="The folder must be a sentence-transformers model."
-        )
+        raise errors.FileMissing(f'file "{path}" does not exist', hint="The folder must be a sentence-transformers model.")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -85,11 +83,7 @@ def _modules(folder: Path) -> tuple[graph.Pooling, bool]:
     listed = {m["type"].rsplit(".", 1)[-1]: m["path"] for m in _json(folder / "modules.json")}
     _expect("the list of modules", sorted(listed), ["Pooling", "Transformer"], ["Normalize", "Pooling", "Transformer"])
     pooling = _json(folder / listed["Pooling"] / "config.json")
-    modes = [
-        key.removeprefix("pooling_mode_")
-        for key, on in pooling.items()
-        if key.startswith("pooling_mode_") and on is True
-    ]
+    modes = [key.removeprefix("pooling_mode_") for key, on in pooling.items() if key.startswith("pooling_mode_") and on is True]
     _expect("the pooling mode", modes, ["mean_tokens"], ["cls_token"])
     return ("cls" if modes == ["cls_token"] else "mean"), "Normalize" in listed
 
@@ -222,9 +216,7 @@ def _write_files(folder: Folder, work: Path, precision: graph.Precision) -> int:
     }
     model = graph.bert(weights, folder.architecture, precision)
     # External data is mapped, not read: a second backend shares its pages, which halves what the fp32 model costs it.
-    onnx.save(
-        model, str(work / "model.onnx"), save_as_external_data=True, location="model.onnx.data", size_threshold=1024
-    )
+    onnx.save(model, str(work / "model.onnx"), save_as_external_data=True, location="model.onnx.data", size_threshold=1024)
     (work / "tokenizer.json").write_text(folder.tokenizer, encoding="utf-8")
     return int(model.graph.output[0].type.tensor_type.shape.dim[1].dim_value)
 
@@ -233,9 +225,7 @@ def _is_whole(place: Path, fingerprint: str) -> bool:
     try:
         info = models.read_info(place)
         files = json.loads((place / models.DESCRIPTION).read_text(encoding="utf-8"))["files"]
-        return info.fingerprint == fingerprint and all(
-            _sha256(place / f) == said["sha256"] for f, said in files.items()
-        )
+        return info.fingerprint == fingerprint and all(_sha256(place / f) == said["sha256"] for f, said in files.items())
     except (errors.PgembedError, OSError):
         return False
 
@@ -258,13 +248,9 @@ def _sha256(path: Path) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pgembed.models.convert", description=__doc__.splitlines()[0] if __doc__ else ""
-    )
+    parser = argparse.ArgumentParser(prog="python -m pgembed.models.convert", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--source", type=Path, required=True, help="folder into which the model's wheel was unpacked")
-    parser.add_argument(
-        "--target", type=Path, default=models.models_dir(), help="directory of all models (default: %(default)s)"
-    )
+    parser.add_argument("--target", type=Path, default=models.models_dir(), help="directory of all models (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
         install_default_model(options.source, options.target, report=print)

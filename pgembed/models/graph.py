@@ -114,9 +114,7 @@ class _Writer:
         rows = self.constant(f"{output}.rows_shape", np.array([-1, matrix.shape[0]], np.int64))
         self.node("Reshape", [x, rows], f"{output}.rows")
         self.node("Reshape", [f"{output}.scale", "row"], f"{output}.row_scales")
-        self.node(
-            "QuantizeLinear", [f"{output}.rows", f"{output}.row_scales", "zero_points"], f"{output}.q_rows", axis=0
-        )
+        self.node("QuantizeLinear", [f"{output}.rows", f"{output}.row_scales", "zero_points"], f"{output}.q_rows", axis=0)
         self.node("Shape", [x], f"{output}.shape")
         self.node("Reshape", [f"{output}.q_rows", f"{output}.shape"], f"{output}.q")
         inputs = [f"{output}.q", weight, "one", steps, "zero_point"]
@@ -205,9 +203,7 @@ def bert(weights: Mapping[str, NDArray[np.float32]], architecture: Architecture,
     w = _Writer(weights, precision)
     words = w.word_embeddings()
     # All texts are of segment 0, so its embedding is a constant of the position's.
-    positions = (
-        w.weight("embeddings.position_embeddings.weight") + w.weight("embeddings.token_type_embeddings.weight")[0]
-    )
+    positions = w.weight("embeddings.position_embeddings.weight") + w.weight("embeddings.token_type_embeddings.weight")[0]
     start = w.constant("start", np.array([0], np.int64))
     w.node("Shape", ["input_ids"], "seq", start=1, end=2)
     w.node("Slice", [w.constant("positions", positions), start, "seq", start], "position")

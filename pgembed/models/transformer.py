@@ -41,9 +41,7 @@ class Transformer:
             # Spinning threads of an idle backend would take the cores of the others.
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             options.log_severity_level = 3
-            self._session: Any = onnxruntime.InferenceSession(
-                str(place / "model.onnx"), options, providers=["CPUExecutionProvider"]
-            )
+            self._session: Any = onnxruntime.InferenceSession(str(place / "model.onnx"), options, providers=["CPUExecutionProvider"])
             self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(place / "tokenizer.json"))
         self._info = info
         # The special tokens around a text, [CLS] and [SEP]: those of no text at all.
@@ -79,9 +77,7 @@ class Transformer:
         """One call of the graph: int64 (batch, seq) -> float32 (batch, dim)."""
         import numpy as np
 
-        vectors: NDArray[np.float32] = self._session.run(
-            ["embedding"], {"input_ids": ids, "attention_mask": np.ones_like(ids)}
-        )[0]
+        vectors: NDArray[np.float32] = self._session.run(["embedding"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0]
         return vectors
 
     def _tokenize(self, texts: Sequence[str], check: Callable[[], None]) -> tuple[list[list[int]], NDArray[np.bool_]]:

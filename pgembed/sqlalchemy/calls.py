@@ -193,11 +193,11 @@ class Call(FunctionElement[Any]):
         if type_ is not None:
             self.type = type_
 
-    def _copy_internals(self, **kw: Any) -> None:
-        super()._copy_internals(**kw)
+    def _copy_internals(self, *, clone: Any, **kw: Any) -> None:
+        super()._copy_internals(clone=clone, **kw)
         # Select.params() of SQLAlchemy 2.0 looks for values to replace, and is the one traversal that has this option.
         if kw.get("maintain_key") and self.condition is not None:
-            self.condition = kw["clone"](self.condition, **kw)
+            self.condition = clone(self.condition, **kw)
 
 
 @compiles(Call)

@@ -204,7 +204,13 @@ def test_no_length_or_precision_is_cast_to() -> None:
     )
     table.append_column(Column("f", postgresql.CITEXT()))
     columns = table.c
-    condition = (columns.a.in_(["abcd"])) & (columns.b == ["abcd"]) & (columns.c == "abcd") & (columns.d == "1010") & (columns.f == "A")
+    condition = (
+        (columns.a.in_(["abcd"]))
+        & (columns.b == ["abcd"])
+        & (columns.c == "abcd")
+        & (columns.d == literal("1010", postgresql.BIT(3)))
+        & (columns.f == "A")
+    )
     statement, values = compiled(select(search(table, "x", filter=condition).rank))
     assert values["filter_1"] == (
         "t.a = ANY (($1->>'p1')::TEXT[]) AND t.b = ($1->>'p2')::TEXT[] AND t.c = ($1->>'p3')::TEXT AND t.d = ($1->>'p4')::VARBIT "
@@ -471,8 +477,11 @@ def test_values_of_every_type_reach_the_filter(db: psycopg.Connection[Any], engi
         connection.execute(text("SET bytea_output = 'escape'"))
         connection.execute(table.insert(), {"id": 1, "e": [1, 0, 0], **{name: given for name, (_, given) in values.items()}})
         connection.execute(text("SELECT pgembed.adopt_embedding('typed', 'e')"))
-        for name, (_, given) in values.items():
-            for condition in (table.c[name] == given, *([] if name in "ajr" else [table.c[name].in_([given])])):
+        for name, (kind, given) in values.items():
+            for condition in (
+                table.c[name] == literal(given, kind),
+                *([] if name in ("a", "j", "r", "inet") else [table.c[name].in_([given])]),
+            ):
                 hits = search(table, [1, 0, 0], filter=condition)
                 assert connection.scalars(select(hits.c.id)).all() == [1], (name, str(condition))
         # what comes back is what the table's own types make of it; psycopg itself reads points in time in no style but ISO
