@@ -221,8 +221,9 @@ def column(db: Database, target: str | None, name: str | None) -> Column:
     else:
         chosen = columns
     if chosen[0].type not in VECTOR_TYPES:
+        or_hash = f' or "{chosen[0].hash_column}"' if chosen[0].hash_column else ""
         raise errors.UnknownColumn(
-            f'column "{chosen[0].name}" of table "{described.name}", or the hash column beside it, does not exist any more',
+            f'column "{chosen[0].name}"{or_hash} of table "{described.name}" does not exist any more',
             hint=f"Was it renamed or dropped? SELECT pgembed.drop_embedding('{described.shown}', '{chosen[0].name}') forgets it.",
         )
     return chosen[0]

@@ -73,10 +73,12 @@ def plan(db: Database, column: Column, output: str, request: Request) -> Plan:
     Raises:
         errors.NullNotAllowed, errors.InvalidParameter: an argument is out of range.
         errors.DimensionMismatch: query and column have different dimensions.
+        errors.InsufficientPrivilege: the caller may not read what is asked for.
         errors.StatementRefused, errors.SyntaxFault: the filter is not one boolean expression over the table.
     """
     _check(request, column)
     target = column.table
+    _check_rights(db, column, output)
     condition = _condition(db, target, request.filter)
     rows = estimate(db, target, condition, request.params)
     path, reason = _choose(column, request, rows)
@@ -158,6 +160,22 @@ def _check(request: Request, column: Column) -> None:
         raise errors.DimensionMismatch(
             f"query has {request.query_dim} dimensions, {column.label} has {column.dim}",
             hint="Compare only vectors of one model; pgembed.embed_query() makes a query with the column's own.",
+        )
+
+
+def _check_rights(db: Database, column: Column, output: str) -> None:
+    """PostgreSQL checks the caller's rights itself; asked before, there is a word on what is needed."""
+    table = column.table
+    found = db.execute(
+        "SELECT pg_catalog.bool_and(pg_catalog.has_column_privilege($1, attnum, 'SELECT')) AS readable FROM pg_catalog.pg_attribute"
+        " WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND ($2::pg_catalog.text IS NULL OR attname = $2)",
+        ["pg_catalog.oid", "pg_catalog.text"],
+        [table.oid, None if output == "item" else column.name],
+    )
+    if not found[0]["readable"]:
+        raise errors.InsufficientPrivilege(
+            f"permission denied for table {table.name}",
+            hint=f"Rows need SELECT on {table.shown}; pgembed.search_keys() only on its key, the embedding and what the filter reads.",
         )
 
 

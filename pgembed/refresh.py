@@ -124,7 +124,7 @@ def _read(db: Database, column: Column, after: list[str] | None, limit: int) -> 
     types, values = (["pg_catalog.text[]"], [after]) if after is not None else ([], [])
     try:
         with db.subtransaction():
-            return db.execute(evaluated + page + order, types, values)
+            return _evaluate(db, column, evaluated + page + order, types, values)
     except Exception as error:
         if not _is_data_error(error):
             raise
@@ -138,12 +138,33 @@ def _read_one(db: Database, column: Column, evaluated: str, row: Row) -> Row:
     same = " AND ".join(f"t.{name} = $1[{position}]::{kind}" for position, (name, kind) in enumerate(keys, 1))
     try:
         with db.subtransaction():
-            found = db.execute(f"{evaluated} AND {same}", ["pg_catalog.text[]"], [row["key"]])
+            found = _evaluate(db, column, f"{evaluated} AND {same}", ["pg_catalog.text[]"], [row["key"]])
             return found[0] if found else {**row, "gone": True}
     except Exception as error:
         if not _is_data_error(error):
             raise
         return {**row, "error": getattr(error, "sqlstate", None)}
+
+
+def _evaluate(db: Database, column: Column, statement: str, types: Sequence[str], values: Sequence[object]) -> list[Row]:
+    """Run a statement that evaluates the source, where that has no rights but the table owner's.
+
+    Having become the owner is not enough: what runs under SET ROLE may RESET it, but not inside of a SECURITY DEFINER function. The
+    owner could have changed the function, also while an earlier statement evaluated it.
+    """
+    assert column.source_function is not None
+    found = db.execute(
+        "SELECT p.prosecdef AND p.proowner = t.relowner AS fenced FROM pg_catalog.pg_proc AS p, pg_catalog.pg_class AS t"
+        " WHERE p.oid = $1::pg_catalog.regproc AND t.oid = $2",
+        ["pg_catalog.text", "pg_catalog.oid"],
+        [column.source_function.name, column.table.oid],
+    )
+    if not found or not found[0]["fenced"]:
+        raise errors.NotReady(
+            f"the source of {column.label} would not be evaluated with the rights of the table's owner",
+            hint="pgembed.alter_embedding(..., source => '...') makes its function anew.",
+        )
+    return db.execute(statement, types, values)
 
 
 def _is_data_error(error: Exception) -> bool:
@@ -185,7 +206,9 @@ def _write(db: Database, column: Column, keys: list[list[str]], images: list[byt
     hashed = quote(str(column.hash_column))
     types, arrays, named, join = _key_arrays(column, keys, 3)
     cast = "" if column.type == "vector" else f"::{column.vector_schema}.{column.type}"
-    rows = db.execute(
+    rows = _evaluate(
+        db,
+        column,
         f"WITH made AS (SELECT * FROM {_unnest('$1', '$2', *named[0])} AS m (image, hash, {', '.join(named[1])})),"
         f" written AS (UPDATE {column.table.sql} AS t SET {column.sql} = pgembed._vector(m.image){cast}, {hashed} = m.hash"
         f" FROM made AS m WHERE {join} AND pgembed._source_hash({source_call(column)}) = m.hash RETURNING 1)"
@@ -211,7 +234,9 @@ def _mark(
     types, arrays, named, join = _key_arrays(column, keys, 3)
     vector = f", {column.sql} = NULL" if clear else ""
     still = f" AND pgembed._source_hash({source_call(column)}) IS NOT DISTINCT FROM m.read" if read is not None else ""
-    rows = db.execute(
+    rows = _evaluate(
+        db,
+        column,
         f"WITH made AS (SELECT * FROM {_unnest('$1', '$2', *named[0])} AS m (hash, read, {', '.join(named[1])})),"
         f" written AS (UPDATE {column.table.sql} AS t SET {hashed} = m.hash{vector} FROM made AS m WHERE {join}{still} RETURNING 1)"
         " SELECT pg_catalog.count(*) AS n FROM written",

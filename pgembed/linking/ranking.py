@@ -19,7 +19,7 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pgembed.linking import folding, ordinary, spelling
+from pgembed.linking import folding, ordinary, shapes, spelling
 from pgembed.linking.dictionary import Dictionary
 from pgembed.linking.mentions import Check, Mention
 
@@ -60,7 +60,7 @@ WITHOUT_CONTEXT = Weights(5.87, 3.50, -3.83, 0.0, 4.02, 4.21)
 # Judged, not fitted: WebNLG has neither. An ordinary word at the head of a sentence is only linked if its context says so too;
 # a name inside a longer one ("Paris" in "Paris Hilton") loses in proportion to what it leaves uncovered.
 PLAIN = -4.5
-UNCOVERED = -4.0
+UNCOVERED = -10.0
 # A misspelt name is as equal as 1 - 3 times the share of its letters that are wrong. Names that share few trigrams are not compared
 # letter by letter, and with more than a fifth of the letters wrong it is another name.
 MISSPELT = 3.0
@@ -153,7 +153,7 @@ class Ranker:
 
     def __init__(self, found: Sequence[Mention], dictionary: Dictionary) -> None:
         self._dictionary = dictionary
-        self._similar: dict[str, dict[int, float]] = {}
+        self._similar: dict[str, dict[int, tuple[float, float]]] = {}
         # Where the text names a row in full; "Elliot" may mean Elliot See if that name stands elsewhere in the text.
         self._named: dict[int, list[Mention]] = {}
         for mention in found:
@@ -164,29 +164,34 @@ class Ranker:
     def candidates(self, mention: Mention) -> dict[int, tuple[float, float]]:
         """Rows that the mention may mean, with the similarity and the equality of the name that is most like it."""
         rows: dict[int, tuple[float, float]] = {}
-        words = _without_article(folding.words_of(mention.text))
-        key = "".join(words)
-        for position, similarity in self._by_trigrams(" ".join(words)).items():
-            name = self._dictionary.names[position]
-            alike = spelling.likeness(key, name.key) if similarity >= RELATED else 0.0
-            if alike >= ALIKE:
-                rows[name.row] = max(rows.get(name.row, (0.0, 0.0)), (max(similarity, alike), _equality(alike)))
-            else:
-                rows[name.row] = max(rows.get(name.row, (0.0, 0.0)), (similarity, 0.0))
         for position, similarity in mention.found:
             row = self._dictionary.names[position].row
             rows[row] = max(rows.get(row, (0.0, 0.0)), (similarity, _equality(similarity)))
+        if any(similarity == 1.0 for _, similarity in mention.found):
+            return rows  # names that only resemble it would not get a hundredth of its probability
+        for row, likeness in self._resembling(mention.text).items():
+            rows[row] = max(rows.get(row, (0.0, 0.0)), likeness)
         return rows
 
-    def _by_trigrams(self, words: str) -> dict[int, float]:
-        found = self._similar.get(words)
-        if found is None:
-            found = {}
-            if words and len(self._dictionary):
-                names, cosines = self._dictionary.trigrams.similar(words, TRIGRAM_CANDIDATES)
-                found = dict(zip(names.tolist(), cosines.tolist(), strict=True))
-            self._similar[words] = found
-        return found
+    def _resembling(self, text: str) -> dict[int, tuple[float, float]]:
+        """Rows with a name like this text, by trigrams and, for the nearest of them, letter by letter."""
+        known = self._similar.get(text)
+        if known is not None:
+            return known
+        rows: dict[int, tuple[float, float]] = {}
+        words = _without_article(folding.words_of(text))
+        if words and len(self._dictionary):
+            key = "".join(words)
+            for position, cosine in zip(*self._dictionary.trigrams.similar(" ".join(words), TRIGRAM_CANDIDATES), strict=True):
+                name, similarity = self._dictionary.names[position], float(cosine)
+                alike = 0.0
+                if similarity >= RELATED and not shapes.is_derived(key, name.key, text):
+                    alike = spelling.likeness(key, name.key)
+                if alike >= ALIKE:
+                    similarity = max(similarity, alike)
+                rows[name.row] = max(rows.get(name.row, (0.0, 0.0)), (similarity, _equality(alike)))
+        self._similar[text] = rows
+        return rows
 
     def names_elsewhere(self, row: int, mention: Mention) -> bool:
         """Whether the text has the full name of a row at another place than the mention's."""

@@ -20,21 +20,20 @@ _QUOTED_WORDS = 5
 
 
 @dataclass(frozen=True)
+class Span:
+    """A place in the text, 0-based and end exclusive; ``is_code`` where it is one identifier."""
+
+    start: int
+    end: int
+    is_code: bool
+
+
+@dataclass(frozen=True)
 class Proper:
-    """The proper names of a text: spans of its characters, in order, not overlapping."""
+    """The proper names of a text, in order, not overlapping."""
 
     text: str
-    spans: Sequence[tuple[int, int]]
-
-    def cover(self, start: int, end: int) -> float:
-        """Share of the proper name around a span that the span is; 1 where there is none."""
-        at = bisect.bisect_right(self.spans, (start, len(self.text))) - 1
-        if at < 0:
-            return 1.0
-        first, last = self.spans[at]
-        if not (first <= start and end <= last):
-            return 1.0
-        return (end - start) / (last - first)
+    spans: Sequence[Span]
 
     def begins_sentence(self, start: int) -> bool:
         """Whether a capital at this place says nothing."""
@@ -59,20 +58,27 @@ class Proper:
 
 def proper(text: str) -> Proper:
     """Find the proper names of a text."""
-    spans = [found.span(found.lastgroup or 0) for found in _CODE.finditer(text) if _is_short(found)]
-    spans = [(start, end) for start, end in spans if text[start:end].strip()]
-    covered = bisect.bisect_right
-    starts = [start for start, _ in spans]
+    code = [Span(*found.span(found.lastgroup or 0), found.lastgroup == "identifier") for found in _CODE.finditer(text) if _is_short(found)]
+    starts = [span.start for span in code]
     capitals = [
-        (start, end)
+        Span(start, end, False)
         for start, end in _capitals(text)
-        if not any(s < end and start < e for s, e in spans[max(0, covered(starts, start) - 1) : covered(starts, end)])
+        if not any(
+            span.start < end and start < span.end
+            for span in code[max(0, bisect.bisect_right(starts, start) - 1) : bisect.bisect_right(starts, end)]
+        )
     ]
-    return Proper(text, sorted([*spans, *capitals]))
+    return Proper(text, sorted([*code, *capitals], key=lambda span: span.start))
+
+
+def is_derived(key: str, other: str, text: str) -> bool:
+    """Whether a single capitalised word and a name differ at their end only: "American" is no misspelt "America"."""
+    return text[:1].isupper() and text.isalpha() and (key.startswith(other) or other.startswith(key)) and key != other
 
 
 def _is_short(found: re.Match[str]) -> bool:
-    return found.lastgroup != "quoted" or len(found["quoted"].split()) <= _QUOTED_WORDS
+    inside = found[found.lastgroup or 0]
+    return bool(inside.strip()) and (found.lastgroup != "quoted" or len(inside.split()) <= _QUOTED_WORDS)
 
 
 def _capitals(text: str) -> list[tuple[int, int]]:

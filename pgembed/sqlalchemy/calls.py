@@ -193,8 +193,9 @@ class Call(FunctionElement[Any]):
         if type_ is not None:
             self.type = type_
 
-    def _copy_internals(self, *, clone: Any, **kw: Any) -> None:
-        super()._copy_internals(clone=clone, **kw)
+    def _copy_internals(self, *, omit_attrs: Any = (), **kw: Any) -> None:
+        super()._copy_internals(omit_attrs=omit_attrs, **kw)
+        clone = kw.pop("clone")
         # Select.params() of SQLAlchemy 2.0 looks for values to replace, and is the one traversal that has this option.
         if kw.get("maintain_key") and self.condition is not None:
             self.condition = clone(self.condition, **kw)
@@ -253,7 +254,7 @@ def _regclass(table: Table, compiler: SQLCompiler) -> str:
     if "__[SCHEMA_" in name:
         raise errors.NotSupported(
             "schema_translate_map cannot reach a table that is named as a value",
-            hint=f'Use a copy of the Table that names its schema: {table.name}.to_metadata(MetaData(), schema="...").',
+            hint='Use a copy of the Table that names its schema: table.to_metadata(MetaData(), schema="...").',
         )
     return compiler.render_literal_value(name, Text())
 

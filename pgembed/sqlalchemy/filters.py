@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from sqlalchemy import (
     ARRAY,
+    Alias,
     BindParameter,
     Dialect,
     Enum,
@@ -79,8 +80,9 @@ def render(
     Raises:
         errors.NotSupported: the condition reads other tables than it may, or has a value that cannot be sent.
     """
-    own = scope.get_final_froms()
-    others = [found for found in condition.get_final_froms() if found not in own]
+    # by name and table, for the condition may be a copy whose aliases are copies too
+    own = {(alias.name, alias.element) for alias in scope.get_final_froms() if isinstance(alias, Alias)}
+    others = [found for found in condition.get_final_froms() if not isinstance(found, Alias) or (found.name, found.element) not in own]
     if others:
         names = ", ".join(str(getattr(found, "name", found)) for found in others)
         raise errors.NotSupported(

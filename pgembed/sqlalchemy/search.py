@@ -21,7 +21,7 @@ class Hits(Subquery):
 
     @property
     def distance(self) -> ColumnElement[float]:
-        """Distance to the query in the embedded column's metric; 0 is nearest, but for inner_product, where it is -inf."""
+        """Distance to the query in the embedded column's metric; smaller is nearer."""
         return self.c[self._names["distance"]]
 
     @property

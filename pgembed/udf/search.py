@@ -26,7 +26,7 @@ def relation_of(of: str | None) -> str:
     if not rows or rows[0]["relkind"] not in "rpvmf":
         raise errors.WrongObjectType(
             f"the first argument must be of a table's row type, not {of}",
-            hint="Write NULL::product to search the table product.",
+            hint="Write NULL::product to search the table product, NULL::public.point where a type has the table's name.",
         )
     return str(rows[0]["relation"])
 

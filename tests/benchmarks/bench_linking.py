@@ -243,7 +243,9 @@ def end_to_end(corpus: Corpus, text: dict[str, Any], table: Table, context: Tabl
             and table.row.get(corpus.place.get(m["entity"], -1)) == link.row
         ]
         right.update((m["start"], m["end"]) for m in marked)
-        count["links"] += 1
+        inside = any(m["kind"] == "literal" and m["start"] < link.start_char and link.end_char - 1 <= m["end"] for m in text["mentions"])
+        # Entities named inside an annotated literal are not annotated themselves: they are neither right nor wrong.
+        count["links"] += bool(marked) or not inside
         count["right"] += bool(marked)
     for mention in gold(text):
         if corpus.place.get(mention["entity"], -1) in table.row:

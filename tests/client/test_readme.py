@@ -42,7 +42,7 @@ def test_every_python_example_runs(db: psycopg.Connection[Any], readme: Path, ca
     info = db.info
     url = f"{URL_SCHEME}{info.user}@/{info.dbname}?host={info.host}&port={info.port}"
     for block in blocks(readme, "python"):
-        exec(compile(block, str(readme), "exec"), {"url": url, "__name__": "readme"})
+        exec(compile(block, str(readme), "exec", dont_inherit=True), {"url": url, "__name__": "readme"})
     assert capsys.readouterr().out
 
 

@@ -437,7 +437,9 @@ def test_parameters_are_given_at_execution(things: Session) -> None:
     statement = select(hits.entity.id).order_by(hits.rank)
     assert things.scalars(statement, {"above": 15, "ids": [1, 2, 3]}).all() == [3, 2]
     assert things.scalars(statement, {"above": 25, "ids": (1, 2, 3)}).all() == [3]
-    assert things.scalars(statement.params(above=25, ids=[2, 3, 4])).all() == [3, 4]
+    # SQLAlchemy 2.0 loses params() on an aliased class over any subquery (2.1 does not), so this is asked of the columns
+    columns = select(hits.c.id).order_by(hits.rank)
+    assert things.scalars(columns.params(above=25, ids=[2, 3, 4])).all() == [3, 4]
 
 
 @pytest.mark.parametrize("style", ["ISO, DMY", "German, DMY", "SQL, MDY", "Postgres, DMY"])
@@ -504,6 +506,15 @@ def test_a_value_is_never_part_of_the_statement(things: Session, statements: lis
     assert ids(things, search(Thing, [1, 0, 0], filter=Thing.title.in_([attack]))) == []
     assert ids(things, search(Thing, [1, 0, 0], filter=Thing.title != attack, k=1)) == [1]
     assert not any(attack in statement for statement in statements if len(attack) > 2)
+
+
+def test_a_statement_printed_with_its_values_is_runnable(things: Session, engine: Engine) -> None:
+    hits = search(Thing, "x", filter=(Thing.title == "it's 5%") & Thing.id.in_([1]))
+    printed = str(select(hits.rank).compile(engine, compile_kwargs={"literal_binds": True}))
+    assert "it''s" in printed
+    plain = search(Thing, [1, 0, 0], k=1, filter=(Thing.title != "it's 5% \\ :x") & Thing.id.not_in([1]))
+    printed = str(select(plain.c.id).compile(engine, compile_kwargs={"literal_binds": True}))
+    assert things.connection().exec_driver_sql(printed).scalars().all() == [3]
 
 
 def test_search_of_a_table_has_all_its_columns(things: Session) -> None:

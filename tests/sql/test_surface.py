@@ -1,0 +1,192 @@
+"""The surface in the catalogs: comments, names that agree between SQL and Python, pinned paths, volatility, and nothing granted that writes."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from typing import Any
+
+import psycopg
+import pytest
+
+Connection = psycopg.Connection[Any]
+
+# Members of the extension, as the catalogs have them.
+MEMBERS = """
+    SELECT p.oid::regprocedure::text AS called, p.*, l.lanname FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
+    WHERE EXISTS (
+        SELECT FROM pg_depend AS d JOIN pg_extension AS x ON x.oid = d.refobjid
+        WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' AND x.extname = 'pgembed'
+    )
+"""
+
+# A filter, a condition or a source means there what it means to the caller, so no search_path is set. Whoever adds a name here says in
+# the function's file why.
+UNPINNED = {
+    "_join_pairs",
+    "_plan_search",
+    "_tell_unembedded",
+    "add_embedding",
+    "adopt_embedding",
+    "alter_embedding",
+    "create_linker",
+    "drop_embedding",
+    "drop_linker",
+    "explain_search",
+    "link",
+    "refresh",  # a procedure with a SET clause cannot commit
+    "search",
+    "search_keys",
+    "search_like",
+    "semantic_join",
+}
+
+# SECURITY DEFINER is for these alone: each checks what it is given, or can only be called by our own code.
+DEFINERS = {"_vector", "_write_registry"}
+
+
+def test_every_object_has_a_comment(db: Connection) -> None:
+    bare = db.execute(
+        """
+        SELECT pg_describe_object(d.classid, d.objid, 0)
+        FROM pg_depend AS d JOIN pg_extension AS x ON x.oid = d.refobjid AND d.deptype = 'e'
+        WHERE x.extname = 'pgembed' AND d.classid IN ('pg_proc'::regclass, 'pg_class'::regclass)
+          AND obj_description(d.objid, d.classid::regclass::text) IS NULL
+        """
+    ).fetchall()
+    assert bare == []
+
+
+def test_internal_objects_begin_with_an_underscore_and_say_so(db: Connection) -> None:
+    odd = db.execute(
+        f"""
+        SELECT called FROM ({MEMBERS}) AS m
+        WHERE (proname LIKE '\\_%') <> (obj_description(oid, 'pg_proc') LIKE 'internal: %')
+        """
+    ).fetchall()
+    assert odd == []
+
+
+def test_all_objects_are_in_the_extensions_schema(db: Connection) -> None:
+    outside = db.execute(
+        """
+        SELECT (pg_identify_object(d.classid, d.objid, 0)).*
+        FROM pg_depend AS d JOIN pg_extension AS x ON x.oid = d.refobjid AND d.deptype = 'e'
+        WHERE x.extname = 'pgembed' AND (pg_identify_object(d.classid, d.objid, 0)).schema IS DISTINCT FROM 'pgembed'
+          AND d.classid IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_type'::regclass, 'pg_operator'::regclass)
+        """
+    ).fetchall()
+    assert outside == []
+
+
+def python_functions(db: Connection) -> list[tuple[str, str, list[str]]]:
+    """Name in SQL, body and names of the arguments of each PL/Python function."""
+    return [
+        (called, body, list(names or [])[:count])
+        for called, body, names, count in db.execute(
+            f"SELECT called, prosrc, proargnames, pronargs FROM ({MEMBERS}) AS m WHERE lanname = 'plpython3u' ORDER BY 1"
+        ).fetchall()
+    ]
+
+
+BODY = re.compile(r"from pgembed\.udf import (?P<module>\w+)\nreturn (?P=module)\.(?P<function>\w+)\((?P<arguments>[\w\s,]*)\)")
+
+
+def test_python_bodies_are_an_import_and_a_call(db: Connection) -> None:
+    functions = python_functions(db)
+    assert functions
+    assert [called for called, body, _ in functions if not BODY.fullmatch(body.strip())] == []
+
+
+def test_names_and_order_of_arguments_agree_with_python(db: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+    import types
+
+    class SPIError(Exception):
+        pass
+
+    # the rooms behind the bodies import plpy, which only a server has
+    monkeypatch.setitem(sys.modules, "plpy", types.SimpleNamespace(Error=SPIError, SPIError=SPIError, spiexceptions=types.SimpleNamespace()))
+    for called, body, names in python_functions(db):
+        match = BODY.fullmatch(body.strip())
+        assert match is not None, called
+        function = getattr(importlib.import_module(f"pgembed.udf.{match['module']}"), match["function"])
+        given = [argument.strip() for argument in match["arguments"].split(",") if argument.strip()]
+        assert given == names, called
+        assert list(inspect.signature(function).parameters) == names, called
+    for name in [name for name in sys.modules if name.startswith("pgembed.udf")]:
+        del sys.modules[name]
+
+
+def test_a_call_by_name_works_for_every_argument(db: Connection) -> None:
+    unnamed = db.execute(
+        f"SELECT called FROM ({MEMBERS}) AS m WHERE pronargs > 0 AND (proargnames IS NULL OR '' = ANY (proargnames[1:pronargs]))"
+    ).fetchall()
+    assert unnamed == []
+
+
+def test_search_path_is_pinned_but_where_the_callers_expressions_are_evaluated(db: Connection) -> None:
+    unpinned = db.execute(
+        f"""
+        SELECT DISTINCT proname::text FROM ({MEMBERS}) AS m
+        WHERE prosqlbody IS NULL AND lanname <> 'internal'
+          AND NOT EXISTS (SELECT FROM unnest(proconfig) AS c WHERE c = 'search_path=pg_catalog, pg_temp')
+        """
+    ).fetchall()
+    assert {name for (name,) in unpinned} == UNPINNED
+
+
+def test_only_known_functions_run_with_their_owners_rights(db: Connection) -> None:
+    assert {row[0] for row in db.execute(f"SELECT proname::text FROM ({MEMBERS}) AS m WHERE prosecdef").fetchall()} == DEFINERS
+
+
+def test_nothing_that_writes_is_granted_to_public(db: Connection) -> None:
+    granted = db.execute(
+        """
+        SELECT c.oid::regclass::text, a.privilege_type
+        FROM pg_class AS c CROSS JOIN LATERAL aclexplode(c.relacl) AS a
+        WHERE c.relnamespace = 'pgembed'::regnamespace AND a.grantee = 0 AND a.privilege_type <> 'SELECT'
+        """
+    ).fetchall()
+    assert granted == []
+    assert db.execute("SELECT has_schema_privilege('public', 'pgembed', 'CREATE')").fetchone() == (False,)
+
+
+def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) -> None:
+    closed = db.execute(
+        f"SELECT proname::text FROM ({MEMBERS}) AS m WHERE NOT has_function_privilege('public', oid, 'EXECUTE') ORDER BY 1"
+    ).fetchall()
+    assert [row[0] for row in closed] == ["_vector_relabel", "set_default_model"]
+
+
+@pytest.mark.parametrize(
+    ("volatility", "functions"),
+    [
+        ("i", {"_dims", "_freshness", "_hash_after_change", "_source_hash", "_vector", "_vector_refused", "_vector_relabel", "freshness", "version"}),
+        ("v", {"_plan_search", "_write_registry", "add_embedding", "adopt_embedding", "alter_embedding", "drop_embedding", "refresh"}
+         | {"create_linker", "drop_linker", "set_default_model"}),
+    ],
+    ids=["immutable", "volatile"],
+)
+def test_volatility_is_what_it_must_be(db: Connection, volatility: str, functions: set[str]) -> None:
+    found = db.execute(f"SELECT DISTINCT proname::text FROM ({MEMBERS}) AS m WHERE provolatile = %s", [volatility]).fetchall()
+    assert {row[0] for row in found} == functions
+
+
+def test_what_loads_a_model_or_changes_settings_is_not_run_in_parallel_workers(db: Connection) -> None:
+    safe = db.execute(f"SELECT DISTINCT proname::text FROM ({MEMBERS}) AS m WHERE proparallel = 's'").fetchall()
+    assert {row[0] for row in safe} <= {
+        *("_dims", "_freshness", "_hash_after_change", "_source_hash", "_vector", "_vector_refused", "_vector_relabel", "freshness"),
+        *("version", "_describe", "_relation_of"),
+    }
+
+
+def test_the_catalog_tables_are_dumped(db: Connection) -> None:
+    dumped = db.execute("SELECT c::regclass::text FROM pg_extension, unnest(extconfig) AS c WHERE extname = 'pgembed' ORDER BY 1").fetchall()
+    tables = db.execute("SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'pgembed'::regnamespace AND relkind = 'r' ORDER BY 1")
+    assert dumped == tables.fetchall()
+
+
+def test_version_is_the_extensions_version(db: Connection) -> None:
+    assert db.execute("SELECT pgembed.version() = extversion FROM pg_extension WHERE extname = 'pgembed'").fetchone() == (True,)
