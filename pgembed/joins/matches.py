@@ -1,11 +1,13 @@
 """Which pairs of a join are matches: a threshold from the shape of the distances themselves, without labels.
 
-A left row's nearest right row competes with a decoy, the right row that would be nearest if that one did not exist. A decoy of a
-row that has a true match is wrong for certain, and it came to be in the same way as the nearest row of a row that has none. So the
-share of decoys that score as well as t estimates the share of wrong pairs among those that score t or better. The idea is
-the false discovery rate of mass spectrometry: Elias and Gygi, Target-Decoy Search Strategy for Increased Confidence in
-Large-Scale Protein Identifications by Mass Spectrometry, Nature Methods 2007, https://doi.org/10.1038/nmeth1019. Departs
-from it: decoys are second-best rows instead of made-up ones, and the score sees how far away the next row is.
+A left row's nearest right row competes with a decoy: what its nearest would be like if it had no match. The share of decoys that score
+as well as t estimates the share of wrong pairs among those that score t or better. The idea is the false discovery rate of mass
+spectrometry: Elias and Gygi, Target-Decoy Search Strategy for Increased Confidence in Large-Scale Protein Identifications by Mass
+Spectrometry, Nature Methods 2007, https://doi.org/10.1038/nmeth1019. Departs from it: decoys are made of a row's next neighbours instead
+of made-up sequences. Where the nearest is a match, the second is the decoy as it stands. Where it is none, the second is too far off to
+stand for it, because the nearest of many is nearer than the second; the law of spacings says by how much: around a point in D dimensions
+(d1/d2)^D and (d2/d3)^2D are distributed alike, so d2 * (d2/d3)^2 stands for d1, whatever D is (Levina and Bickel, Maximum Likelihood
+Estimation of Intrinsic Dimension, NIPS 2004, https://papers.nips.cc/paper/2577, use the same law).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pgembed.joins.neighbours import Floats, Ints, Metric, Pairs, numbered
 
 # Distances are wanted to this rank: the match, its decoy, and what comes after the decoy.
 DEPTH = 3
+LEAST = 1e-9  # distance of rows that are equal but for rounding
 # Fewer different left rows than this have no shape to speak of; then nothing is said.
 FEWEST_ROWS = 10
 
@@ -34,8 +37,8 @@ def judge(near: Pairs, back: Pairs | None, metric: Metric, precision: float) -> 
         Positions on the left and on the right; None where there is too little to judge by: fewer than ten left
         rows that have neighbours, or no row that has three.
 
-    A pair's score is d * (d / next), where next is the distance of the next nearest row on either side: nearness alone
-    mistakes crowded places for matches, and the ratio alone far-off places.
+    A pair's score is d * (d / next), in logarithms, where next is the distance of the next nearest row (on either side, where pairs
+    must be mutual): nearness alone mistakes crowded places for matches, and the ratio alone far-off places.
     Measured on four benchmarks of entity resolution in tests/benchmarks/bench_joins.py.
     """
     near = _told_apart(near)
@@ -47,13 +50,24 @@ def judge(near: Pairs, back: Pairs | None, metric: Metric, precision: float) -> 
         return None
     suitor = None if back is None else _told_apart(back)
     targets = _scores(rows, first, second, suitor, metric)
-    decoys = np.sort(_scores(decoyed, second, third, suitor, metric))
+    seconds = _scores(decoyed, second, third, suitor, metric)
+    near_by, next_by = _value(second.distance[decoyed], metric), _value(third.distance[decoyed], metric)
+    spaced = np.where(seconds < np.inf, near_by - 4.0 * (next_by - near_by), np.inf)
+    # Which of the two a row's decoy is depends on whether it has a match. The first threshold takes all for matches and is too lenient
+    # where few are; it tells well enough which rows have one, and the second threshold counts.
+    has_match = np.zeros(len(first.index), dtype=bool)
+    has_match[rows[_within(targets, seconds, precision)]] = True
+    chosen = rows[_within(targets, np.where(has_match[decoyed], seconds, spaced), precision)]
+    return chosen, first.index[chosen]
+
+
+def _within(targets: Floats, decoys: Floats, precision: float) -> Ints:
+    """Positions of the best targets, as many as the decoys allow with that precision."""
     order = np.argsort(targets, kind="stable")
     # Where a condition leaves some rows fewer than three candidates, they have no decoy and the others' speak for them.
-    wrong = np.searchsorted(decoys, targets[order], side="right") * (len(rows) / len(decoyed))
+    wrong = np.searchsorted(np.sort(decoys), targets[order], side="right") * (len(targets) / len(decoys))
     good = np.flatnonzero((wrong <= (1.0 - precision) * np.arange(1, len(order) + 1)) & (targets[order] < np.inf))
-    chosen = rows[order[: good[-1] + 1 if len(good) else 0]]
-    return chosen, first.index[chosen]
+    return order[: good[-1] + 1 if len(good) else 0]
 
 
 @dataclass(frozen=True)
@@ -87,9 +101,11 @@ def _scores(rows: Ints, place: _Ranked, following: _Ranked, back: Pairs | None, 
         mutual = _ranked(back, 1, size).index[partner] == rows
         after = np.minimum(after, _ranked(back, 2, size).distance[partner])
     after = np.where(after < np.inf, np.maximum(after, distance), distance)
+    return np.where(mutual, 2.0 * _value(distance, metric) - _value(after, metric), np.inf)
+
+
+def _value(distance: Floats, metric: Metric) -> Floats:
+    """Distances on a scale on which a ratio is a difference; inner products may be negative and are taken as they are."""
     if metric == "inner_product":
-        score = 2.0 * distance - after  # what the product below is on a scale that may be negative
-    else:
-        least = 1e-6 * max(float(after.max(initial=0.0)), 1e-300)
-        score = 2.0 * np.log(np.maximum(distance, least)) - np.log(np.maximum(after, least))
-    return np.where(mutual, score, np.inf)
+        return distance
+    return np.asarray(np.log(np.maximum(distance, LEAST)))

@@ -58,7 +58,7 @@ def test_a_text_at_the_models_limit_is_not_cut(db: Connection, notices: Notices)
 
 PLANES = {
     "basic multilingual": "żółw 漢字 עברית नमस्ते",
-    "supplementary multilingual": "😀 𝔘𝔫𝔦 𓀀",
+    "supplementary multilingual": "\U0001f600 \U0001d518 \U00013000",
     "supplementary ideographic": "𠀀𠀁",
     "tertiary ideographic": "\U00030000",
     "unassigned": "\U00040000",
@@ -85,7 +85,9 @@ def test_unknown_model_is_refused_for_null_too(db: Connection, refused: Refused)
     refused(db, "42704", "SELECT pgembed.embed(NULL, 'nobody')", message='model "nobody" does not exist')
 
 
-@pytest.mark.parametrize("model", ["../all-minilm-l6-v2", "/etc/passwd", ".", "..", "", "a/b", "a\\b", ".hidden", "a" * 64, "naïve", "a\nb"])
+@pytest.mark.parametrize(
+    "model", ["../all-minilm-l6-v2", "/etc/passwd", ".", "..", "", "a/b", "a\\b", ".hidden", "a" * 64, "naïve", "a\nb"]
+)
 def test_a_model_name_is_never_a_path(db: Connection, refused: Refused, model: str) -> None:
     for statement in ("SELECT pgembed.embed('a', %s)", "SELECT pgembed.embed(ARRAY['a'], %s)", "SELECT pgembed.token_count('a', %s)"):
         refused(db, "22023", statement, [model], message="invalid model name", hint="1 to 63 letters")
@@ -201,4 +203,7 @@ def test_bytes_that_are_no_image_are_refused(db: Connection, refused: Refused, b
 
 def test_the_largest_and_the_smallest_vector_pass(db: Connection) -> None:
     big = image(*[0.25] * 16000)
-    assert db.execute("SELECT vector_dims(pgembed._vector(%b)), pgembed._vector(%b)::text", [big, image(3e38)]).fetchone() == (16000, "[3e+38]")
+    assert db.execute("SELECT vector_dims(pgembed._vector(%b)), pgembed._vector(%b)::text", [big, image(3e38)]).fetchone() == (
+        16000,
+        "[3e+38]",
+    )

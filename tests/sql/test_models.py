@@ -35,9 +35,7 @@ def test_a_second_choice_of_default_replaces_the_first(db: Connection) -> None:
 
 
 def test_unknown_model_cannot_become_the_default(db: Connection, refused: Callable[..., psycopg.Error]) -> None:
-    refused(
-        db, "42704", "SELECT pgembed.set_default_model('nobody')", message='model "nobody" does not exist', hint="all-minilm-l6-v2"
-    )
+    refused(db, "42704", "SELECT pgembed.set_default_model('nobody')", message='model "nobody" does not exist', hint="all-minilm-l6-v2")
     assert db.execute("SELECT count(*) FROM pgembed._setting").fetchone() == (0,)
 
 

@@ -662,7 +662,8 @@ def test_search_like_keeps_another_row_with_the_same_vector(spots: Connection) -
 
 def test_search_like_takes_filter_and_params(spots: Connection) -> None:
     found = spots.execute(
-        """SELECT (item).name FROM pgembed.search_like(NULL::spot, '1', filter => $$ size > ($1->>'min')::int $$, params => '{"min": 45}')"""
+        "SELECT (item).name FROM pgembed.search_like(NULL::spot, '1', filter => $$ size > ($1->>'min')::int $$, params => %s)",
+        ['{"min": 45}'],
     ).fetchall()
     assert found == [("west",)]
 
@@ -679,7 +680,9 @@ def test_search_like_of_a_row_that_is_not_there(spots: Connection, refused: Refu
 
 def test_search_like_of_a_row_without_a_vector(spots: Connection, refused: Refused) -> None:
     spots.execute("UPDATE spot SET e = NULL WHERE id = 2")
-    refused(spots, "55000", "SELECT * FROM pgembed.search_like(NULL::spot, '2')", message="has no vector yet", hint="pgembed.refresh('spot')")
+    refused(
+        spots, "55000", "SELECT * FROM pgembed.search_like(NULL::spot, '2')", message="has no vector yet", hint="pgembed.refresh('spot')"
+    )
 
 
 def test_search_like_of_null(spots: Connection, refused: Refused) -> None:
@@ -779,9 +782,7 @@ def test_hidden_rows_are_neither_returned_nor_counted(
 
 def test_row_security_is_part_of_the_filter_before_k_is_chosen(spots: Connection, make_role: MakeRole, as_role: AsRole) -> None:
     bob = make_role("bob")
-    spots.execute(
-        f"GRANT SELECT ON spot TO {bob}; ALTER TABLE spot ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON spot USING (size >= 40)"
-    )
+    spots.execute(f"GRANT SELECT ON spot TO {bob}; ALTER TABLE spot ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON spot USING (size >= 40)")
     with as_role(spots, bob):
         assert names(spots, f"{EAST}, k => 1") == ["up"]
 

@@ -52,7 +52,9 @@ def test_a_role_that_may_select_one_table_can_search_no_other(spots: Connection,
     spots.execute("CREATE TABLE other (id int PRIMARY KEY, e vector(2)); SELECT pgembed.adopt_embedding('other', 'e')")
     with as_role(spots, bob):
         refused(spots, "42501", "SELECT * FROM pgembed.search(NULL::other, '[1,0]'::vector)", message="table other", hint="SELECT on other")
-        refused(spots, "42501", "SELECT * FROM pgembed.search_keys('other', '[1,0]'::vector)", message="table other", hint="SELECT on other")
+        refused(
+            spots, "42501", "SELECT * FROM pgembed.search_keys('other', '[1,0]'::vector)", message="table other", hint="SELECT on other"
+        )
         refused(
             spots,
             "42501",
@@ -63,7 +65,9 @@ def test_a_role_that_may_select_one_table_can_search_no_other(spots: Connection,
 
 
 @pytest.mark.parametrize("table", ["_embedding", "_setting", "_linker"])
-@pytest.mark.parametrize("statement", ["INSERT INTO {} DEFAULT VALUES", "UPDATE {} SET ctid = ctid", "DELETE FROM {}", "TRUNCATE {}", "DROP TABLE {}"])
+@pytest.mark.parametrize(
+    "statement", ["INSERT INTO {} DEFAULT VALUES", "UPDATE {} SET ctid = ctid", "DELETE FROM {}", "TRUNCATE {}", "DROP TABLE {}"]
+)
 def test_nobody_writes_the_registry(spots: Connection, bob: str, as_role: AsRole, table: str, statement: str) -> None:
     with as_role(spots, bob), pytest.raises(psycopg.Error) as caught:
         spots.execute(statement.format(f"pgembed.{table}"))
@@ -89,7 +93,10 @@ def test_a_caller_of_somebodys_security_definer_function_has_its_rights_and_no_m
     # The function runs as bob, who owns nothing: that the session is a superuser's does not help it.
     spots.execute(
         f"""
-        CREATE FUNCTION public.deputy() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN PERFORM pgembed.drop_embedding('spot'); END $$;
+        CREATE FUNCTION public.deputy() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
+        BEGIN
+            PERFORM pgembed.drop_embedding('spot');
+        END $$;
         ALTER FUNCTION public.deputy() OWNER TO {bob};
         """
     )
@@ -128,7 +135,9 @@ def test_only_a_superuser_chooses_the_default_model(db: Connection, mallory: str
         "SELECT pgembed.alter_embedding('m.t', 'e', model => '../x')",
     ],
 )
-def test_no_name_of_a_model_leads_out_of_the_models_folder(db: Connection, mallory: str, as_role: AsRole, refused: Refused, statement: str) -> None:
+def test_no_name_of_a_model_leads_out_of_the_models_folder(
+    db: Connection, mallory: str, as_role: AsRole, refused: Refused, statement: str
+) -> None:
     with as_role(db, mallory):
         db.execute("CREATE TABLE m.t (id int PRIMARY KEY, name text, e vector(2))")
         refused(db, "22023", statement, message="invalid model name", hint="letters, digits")
@@ -190,9 +199,7 @@ ESCAPES = ["RESET ROLE", "SET ROLE postgres", "SET SESSION AUTHORIZATION postgre
 
 
 @pytest.mark.parametrize("escape", ESCAPES)
-def test_a_source_cannot_take_the_rights_of_the_superuser_who_refreshes(
-    db: Connection, mallory: str, as_role: AsRole, escape: str
-) -> None:
+def test_a_source_cannot_take_the_rights_of_the_superuser_who_refreshes(db: Connection, mallory: str, as_role: AsRole, escape: str) -> None:
     with as_role(db, mallory):
         db.execute(
             f"""
@@ -255,7 +262,9 @@ def test_a_source_that_changes_its_own_function_is_not_evaluated_a_second_time(d
     assert db.execute("SELECT rolsuper FROM pg_roles WHERE rolname = %s", [mallory]).fetchone() == (False,)
 
 
-def test_the_source_function_is_the_owners_alone(db: Connection, mallory: str, make_role: MakeRole, as_role: AsRole, refused: Refused) -> None:
+def test_the_source_function_is_the_owners_alone(
+    db: Connection, mallory: str, make_role: MakeRole, as_role: AsRole, refused: Refused
+) -> None:
     bob = make_role("bob")
     with as_role(db, mallory):
         db.execute(f"GRANT USAGE ON SCHEMA m TO {bob}")

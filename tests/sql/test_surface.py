@@ -1,4 +1,4 @@
-"""The surface in the catalogs: comments, names that agree between SQL and Python, pinned paths, volatility, and nothing granted that writes."""
+"""The surface in the catalogs: comments, names that agree between SQL and Python, pinned paths, volatility, privileges."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ UNPINNED = {
 }
 
 # SECURITY DEFINER is for these alone: each checks what it is given, or can only be called by our own code.
-DEFINERS = {"_vector", "_write_registry"}
+DEFINERS = {"_vector", "_write_registry", "_forget_dropped"}
 
 
 def test_every_object_has_a_comment(db: Connection) -> None:
@@ -51,7 +51,7 @@ def test_every_object_has_a_comment(db: Connection) -> None:
         """
         SELECT pg_describe_object(d.classid, d.objid, 0)
         FROM pg_depend AS d JOIN pg_extension AS x ON x.oid = d.refobjid AND d.deptype = 'e'
-        WHERE x.extname = 'pgembed' AND d.classid IN ('pg_proc'::regclass, 'pg_class'::regclass)
+        WHERE x.extname = 'pgembed' AND d.classid IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_event_trigger'::regclass)
           AND obj_description(d.objid, d.classid::regclass::text) IS NULL
         """
     ).fetchall()
@@ -90,6 +90,9 @@ def python_functions(db: Connection) -> list[tuple[str, str, list[str]]]:
     ]
 
 
+# Python has a function called filter.
+PYTHON_NAMES = {"filter": "condition"}
+
 BODY = re.compile(r"from pgembed\.udf import (?P<module>\w+)\nreturn (?P=module)\.(?P<function>\w+)\((?P<arguments>[\w\s,]*)\)")
 
 
@@ -107,14 +110,16 @@ def test_names_and_order_of_arguments_agree_with_python(db: Connection, monkeypa
         pass
 
     # the rooms behind the bodies import plpy, which only a server has
-    monkeypatch.setitem(sys.modules, "plpy", types.SimpleNamespace(Error=SPIError, SPIError=SPIError, spiexceptions=types.SimpleNamespace()))
+    monkeypatch.setitem(
+        sys.modules, "plpy", types.SimpleNamespace(Error=SPIError, SPIError=SPIError, spiexceptions=types.SimpleNamespace())
+    )
     for called, body, names in python_functions(db):
         match = BODY.fullmatch(body.strip())
         assert match is not None, called
         function = getattr(importlib.import_module(f"pgembed.udf.{match['module']}"), match["function"])
         given = [argument.strip() for argument in match["arguments"].split(",") if argument.strip()]
         assert given == names, called
-        assert list(inspect.signature(function).parameters) == names, called
+        assert list(inspect.signature(function).parameters) == [PYTHON_NAMES.get(name, name) for name in names], called
     for name in [name for name in sys.modules if name.startswith("pgembed.udf")]:
         del sys.modules[name]
 
@@ -163,9 +168,25 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
 @pytest.mark.parametrize(
     ("volatility", "functions"),
     [
-        ("i", {"_dims", "_freshness", "_hash_after_change", "_source_hash", "_vector", "_vector_refused", "_vector_relabel", "freshness", "version"}),
-        ("v", {"_plan_search", "_write_registry", "add_embedding", "adopt_embedding", "alter_embedding", "drop_embedding", "refresh"}
-         | {"create_linker", "drop_linker", "set_default_model"}),
+        (
+            "i",
+            {
+                "_dims",
+                "_freshness",
+                "_hash_after_change",
+                "_source_hash",
+                "_vector",
+                "_vector_refused",
+                "_vector_relabel",
+                "freshness",
+                "version",
+            },
+        ),
+        (
+            "v",
+            {"_plan_search", "_write_registry", "_forget_dropped", "_after_drop", "set_default_model", "create_linker", "drop_linker"}
+            | {"add_embedding", "adopt_embedding", "alter_embedding", "drop_embedding", "refresh"},
+        ),
     ],
     ids=["immutable", "volatile"],
 )
@@ -183,8 +204,12 @@ def test_what_loads_a_model_or_changes_settings_is_not_run_in_parallel_workers(d
 
 
 def test_the_catalog_tables_are_dumped(db: Connection) -> None:
-    dumped = db.execute("SELECT c::regclass::text FROM pg_extension, unnest(extconfig) AS c WHERE extname = 'pgembed' ORDER BY 1").fetchall()
-    tables = db.execute("SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'pgembed'::regnamespace AND relkind = 'r' ORDER BY 1")
+    dumped = db.execute(
+        "SELECT c::regclass::text FROM pg_extension, unnest(extconfig) AS c WHERE extname = 'pgembed' ORDER BY 1"
+    ).fetchall()
+    tables = db.execute(
+        "SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'pgembed'::regnamespace AND relkind = 'r' ORDER BY 1"
+    )
     assert dumped == tables.fetchall()
 
 

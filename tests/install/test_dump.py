@@ -1,0 +1,158 @@
+"""pg_dump and restore into a new database: vectors, registry, triggers and search are there, and no model has run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import conninfo
+
+Connection = psycopg.Connection[Any]
+
+URL = os.environ.get("PGEMBED_URL", "")
+
+CONTENT = """
+    CREATE SCHEMA "My Shop";
+    CREATE TABLE "My Shop"."Pro""duct" (id int PRIMARY KEY, name text);
+    INSERT INTO "My Shop"."Pro""duct" VALUES (1, 'rain jacket'), (2, 'camping stove'), (3, NULL), (4, 'tent');
+    SELECT pgembed.add_embedding('"My Shop"."Pro""duct"', 'name');
+    CREATE TABLE given (id int PRIMARY KEY, name text, e halfvec(3));
+    INSERT INTO given VALUES (1, 'a', '[1,0,0]'), (2, 'b', '[0,1,0.333]');
+    SELECT pgembed.adopt_embedding('given', 'e', metric => 'l2');
+    CREATE INDEX given_idx ON given USING hnsw (e halfvec_l2_ops);
+    CREATE TABLE dropped (id int PRIMARY KEY, e vector(2));
+    SELECT pgembed.adopt_embedding('dropped', 'e');
+    SELECT pgembed.set_default_model('all-minilm-l6-v2-int8');
+"""
+VECTORS = """SELECT id, embedding::text, embedding_hash FROM "My Shop"."Pro""duct" ORDER BY id"""
+
+
+def program(db: Connection, name: str) -> str:
+    """A program of the server's own version."""
+    row = db.execute("SELECT setting FROM pg_config WHERE name = 'BINDIR'").fetchone()
+    found = Path(row[0]) / name if row else None
+    version = db.info.server_version // 10000
+    for path in (found, Path(f"/usr/lib/postgresql/{version}/bin/{name}")):
+        if path is not None and path.exists():
+            return str(path)
+    on_path = shutil.which(name)
+    if on_path is None:
+        pytest.skip(f"{name} is not installed")
+    return on_path
+
+
+def url(dbname: str) -> str:
+    return conninfo.make_conninfo(URL, dbname=dbname)
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def source(db: Connection) -> Connection:
+    """A database worth a dump: an embedded table with one stale row, an adopted column, and the line of a table that was dropped."""
+    db.execute(CONTENT)
+    db.execute("""CALL pgembed.refresh('"My Shop"."Pro""duct"')""")
+    db.execute("""UPDATE "My Shop"."Pro""duct" SET name = 'boat' WHERE id = 4""")
+    # without the event trigger, as where a superuser has switched it off
+    db.execute("ALTER EVENT TRIGGER pgembed_after_drop DISABLE; DROP TABLE dropped; ALTER EVENT TRIGGER pgembed_after_drop ENABLE")
+    assert db.execute("SELECT count(*) FROM pgembed._embedding").fetchone() == (3,)
+    return db
+
+
+@pytest.fixture
+def restore(source: Connection, tmp_path: Path) -> Iterator[Callable[[str], Connection]]:
+    """Dump the source in a format of pg_dump's and restore it into a new database, with every function call counted there."""
+    name = f"{source.info.dbname}_restored"
+    opened: list[Connection] = []
+
+    def again(form: str) -> Connection:
+        dump = tmp_path / "dump"
+        run(program(source, "pg_dump"), "-d", url(source.info.dbname), "-F", form, "-f", str(dump))
+        source.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        source.execute(f"ALTER DATABASE {name} SET track_functions = 'all'")
+        if form == "p":
+            run(program(source, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url(name), "-f", str(dump))
+        else:
+            run(program(source, "pg_restore"), "--exit-on-error", "-d", url(name), str(dump))
+        opened.append(psycopg.connect(url(name), autocommit=True))
+        return opened[-1]
+
+    yield again
+    for connection in opened:
+        connection.close()
+    source.execute(f"DROP DATABASE IF EXISTS {name}")
+
+
+@pytest.mark.parametrize("form", ["p", "c"])
+def test_what_is_restored_is_what_was_dumped(source: Connection, restore: Callable[[str], Connection], form: str) -> None:
+    restored = restore(form)
+    assert restored.execute(VECTORS).fetchall() == source.execute(VECTORS).fetchall()
+    given = "SELECT id, e::text FROM given ORDER BY id"
+    assert restored.execute(given).fetchall() == source.execute(given).fetchall()
+    columns = "SELECT table_name::text, column_name, source, model, metric, fresh, stale, null_source FROM pgembed.embeddings ORDER BY 1"
+    lines = restored.execute(columns).fetchall()
+    assert lines == source.execute(columns).fetchall()
+    assert [line[0] for line in lines] == ['"My Shop"."Pro""duct"', "given"]
+    assert restored.execute("SELECT name FROM pgembed.models WHERE is_default").fetchall() == [("all-minilm-l6-v2-int8",)]
+
+
+def test_no_model_is_called_during_the_restore(restore: Callable[[str], Connection]) -> None:
+    restored = restore("c")
+    called = restored.execute(
+        "SELECT funcname FROM pg_stat_user_functions WHERE schemaname = 'pgembed' AND funcname ~ 'embed|refresh|search|models'"
+    ).fetchall()
+    assert called == []
+    # and it would have been seen
+    restored.execute("SELECT pgembed.embed('a')")
+    restored.execute("SELECT pg_stat_force_next_flush()" if restored.info.server_version >= 150000 else "SELECT pg_sleep(1)")
+    counted = restored.execute("SELECT funcname FROM pg_stat_user_functions WHERE schemaname = 'pgembed'").fetchall()
+    assert ("_embed",) in counted
+
+
+def test_lines_of_dropped_tables_are_not_dumped(restore: Callable[[str], Connection]) -> None:
+    restored = restore("p")
+    assert restored.execute("SELECT count(*) FROM pgembed._embedding").fetchone() == (2,)
+
+
+def test_what_is_restored_is_searched_followed_and_refreshed(restore: Callable[[str], Connection]) -> None:
+    restored = restore("c")
+    found = restored.execute(
+        """SELECT (item).name FROM pgembed.search(NULL::"My Shop"."Pro""duct", 'cooking outdoors', k => 1)"""
+    ).fetchall()
+    assert found == [("camping stove",)]
+    assert restored.execute("SELECT (item).name FROM pgembed.search(NULL::given, '[0,1,0]'::vector, k => 1)").fetchall() == [("b",)]
+    restored.execute("""UPDATE "My Shop"."Pro""duct" SET name = 'umbrella' WHERE id = 1""")
+    freshness = """SELECT pgembed.freshness(embedding, embedding_hash) FROM "My Shop"."Pro""duct" ORDER BY id"""
+    assert restored.execute(freshness).fetchall() == [("stale",), ("fresh",), ("null_source",), ("stale",)]
+    restored.execute("""CALL pgembed.refresh('"My Shop"."Pro""duct"')""")
+    assert restored.execute(freshness).fetchall() == [("fresh",), ("fresh",), ("null_source",), ("fresh",)]
+    restored.execute("""SELECT pgembed.drop_embedding('"My Shop"."Pro""duct"')""")
+
+
+def test_pgvector_in_another_schema_is_restored(empty_db: Connection, tmp_path: Path) -> None:
+    empty_db.execute("CREATE SCHEMA ext; CREATE EXTENSION vector SCHEMA ext; CREATE EXTENSION pgembed CASCADE")
+    empty_db.execute("CREATE TABLE product (id int PRIMARY KEY, name text); INSERT INTO product VALUES (1, 'tent')")
+    empty_db.execute("SELECT pgembed.add_embedding('product', 'name')")
+    empty_db.execute("CALL pgembed.refresh('product')")
+    name = f"{empty_db.info.dbname}_restored"
+    dump = tmp_path / "dump"
+    run(program(empty_db, "pg_dump"), "-d", url(empty_db.info.dbname), "-F", "c", "-f", str(dump))
+    empty_db.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    try:
+        run(program(empty_db, "pg_restore"), "--exit-on-error", "-d", url(name), str(dump))
+        with psycopg.connect(url(name), autocommit=True) as restored:
+            restored.execute("UPDATE product SET name = 'boat'")
+            restored.execute("CALL pgembed.refresh('product')")
+            assert restored.execute("SELECT (item).name FROM pgembed.search(NULL::product, 'a ship', k => 1)").fetchall() == [("boat",)]
+    finally:
+        empty_db.execute(f"DROP DATABASE {name}")
