@@ -46,8 +46,7 @@ FROM   pgembed.search(NULL::demo.package, 'make a slide show of my holiday pictu
 """
 JOIN = """
 SELECT (left_row).name AS setting, (right_row).name AS function, (right_row).description, round(distance::numeric, 3) AS distance
-FROM   pgembed.semantic_join(NULL::demo.setting, NULL::demo.function, k => 1)
-WHERE  is_match
+FROM   pgembed.semantic_join(NULL::demo.setting, NULL::demo.function, k => 1, max_distance => 0.4)
 ORDER  BY distance
 """
 PLAIN = """
@@ -188,7 +187,7 @@ def _tell(show: Show) -> None:
     if show.timed("SELECT FROM demo.package LIMIT 1")[0]:
         _say("A search under any WHERE, over Debian's packages.")
         show(PACKAGES)
-    _say("A join by meaning: which function belongs to which setting? Most belong to none.")
+    _say("A join by meaning: which function belongs to which setting?")
     show(JOIN, rows=10)
     _say("Plain SQL, with pgvector's own operator and index.")
     show(PLAIN)
