@@ -162,7 +162,8 @@ def _evaluate(db: Database, column: Column, statement: str, types: Sequence[str]
     if not found or not found[0]["fenced"]:
         raise errors.NotReady(
             f"the source of {column.label} would not be evaluated with the rights of the table's owner",
-            hint="pgembed.alter_embedding(..., source => '...') makes its function anew.",
+            hint=f"After a change of owner: ALTER ROUTINE {column.source_function.name} OWNER TO {quote(column.table.owner)}, and so for"
+            f" {column.trigger_function}. Else pgembed.alter_embedding(..., source => '...') makes the function anew.",
         )
     return db.execute(statement, types, values)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pgembed.errors import InvalidParameter
 from pgembed.linking import mentions, ranking
 from pgembed.linking.dictionary import Dictionary, compile
 from pgembed.linking.mentions import Check
@@ -38,9 +39,14 @@ def link(
         check: called now and then, so that a cancel takes effect.
     Returns:
         A link for every mention, in the order of the text, none overlapping another unless `spans` do.
+    Raises:
+        InvalidParameter: a span that is empty or reaches beyond the text.
     """
     found = mentions.find(content, dictionary, check)
     asked = found
     if spans is not None:
+        for start, end in spans:
+            if not 1 <= start < end <= len(content) + 1:
+                raise InvalidParameter(f"span {start} to {end} is not within the text, which has {len(content)} characters")
         asked = [mentions.Mention(start - 1, end - 1, content[start - 1 : end - 1], given=True) for start, end in spans]
     return ranking.rank(content, asked, found, dictionary, context, check)

@@ -80,7 +80,8 @@ def find(content: str, dictionary: Dictionary, check: Check | None = None) -> li
             taken[mention.start] = mention
     for span in proper.spans:
         inside = [taken[at] for at in range(span.start, span.end) if at in taken and taken[at].end <= span.end]
-        cover = sum(mention.end - mention.start for mention in inside) / (span.end - span.start)
+        start = span.start if any(mention.start < span.certain for mention in inside) else span.certain
+        cover = min(1.0, sum(mention.end - mention.start for mention in inside) / (span.end - start))
         if cover < (1.0 if span.is_code else LEAST_COVER):
             for mention in inside:
                 del taken[mention.start]
@@ -194,8 +195,25 @@ def _hit(
     if plain and not proper.is_name(start, end, [dictionary.names[position].text for position, _ in found], written):
         return None
     found.sort(key=lambda pair: (-pair[1], pair[0]))
+    start, end = _with_marks(folded.original, start, end, dictionary.names[found[0][0]].text)
+    text = folded.original[start:end]
     plain = plain and size == 1 and proper.begins_sentence(start)
     return longest, Mention(start, end, text, tuple(found), plain=plain)
+
+
+def _with_marks(content: str, start: int, end: int, name: str) -> tuple[int, int]:
+    """The place with the marks that the name begins and ends with, if they are there: the last full stop of "D.C."."""
+    head, tail = _MARKS_BEFORE.match(name), _MARKS_AFTER.search(name)
+    before, after = head.group() if head else "", tail.group() if tail else ""
+    if content[max(0, start - len(before)) : start] == before:
+        start -= len(before)
+    if content[end : end + len(after)] == after:
+        end += len(after)
+    return start, end
+
+
+_MARKS_BEFORE = re.compile(r"[^\w\s]{1,3}")
+_MARKS_AFTER = re.compile(r"[^\w\s]{1,3}$")
 
 
 def _wrong(written: list[str], name: Name, text: str) -> float | None:

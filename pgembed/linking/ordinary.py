@@ -87,11 +87,11 @@ greater synthetic annual namely authority respectively big storage responsible u
 tests steps player resource pain demonstrated represented combining improves games estimator foot itself fit playing carry considering
 sensitive thick protein simulated weak equilibrium birds holding hot platform exists night demand longer former forces exist findings
 voice muscle map giving assumption received pairs typical proposes prevent reference bring combined serving document core measuring
-inside took solid matching actions instance expressed round probabilistic tall players dimension cold equipment bone increased wine coat
+inside took solid matching actions instance expressed round probabilistic tall players dimension cold equipment bone increased coat wine
 sun sources unique protocol reaction showed desired return extent pass attacks closely attached varying environments operating slow
 engine characterize metric ones correct conducted rapid motivated clustering scales deterministic note agreement answer performs
 weighted rock differences flower added deal live hardware start post iron leaf sequences occur dense slender root mechanical involves
-society execution units glass wild behind did prices identification electrical located theorem bird benefits promising stems don once
+society execution units glass wild behind did prices identification electrical located theorem bird benefits promising don stems once
 soil ways constructed semantic never minimal estimated avoid effectively technical news enable computed proved belonging shared settings
 collected likely aims mainly severe supply index transition directed conduct link legs changing experiment false history sugar sweet
 road list description robustness mouth strongly fluid developing hands drawn quickly score digital crucial filled products motor organ
@@ -113,7 +113,7 @@ phenomenon bed advanced outer rely confidence river generalization rise resemble
 dimensions topic mostly nearly serves infinite weights gene static progress evolutionary items door clothing purposes integration limits
 store planning meet cellular vertex cloth window student argument overcome display race spectrum frequently stop lost convolutional
 hidden increasingly paid boundary guarantee hierarchical poor department privacy kept radiation teeth beginning benefit co wave
-sequential relationships fruits extending scenario dealing assumed starting truth gradient detail nerve southwestern aware yielding
+sequential relationships fruits extending scenario dealing starting assumed truth gradient detail nerve southwestern aware yielding
 practices architectures interval spectral metrics highest primarily dead doctrine procedures acts drive serious precision attempt runs
 quite frame transmitted topology analyses curve formulation ornamental passing pieces conditional status waters largest sentence integer
 fungus brought angle discussion published details semantics protect robot maintain sharing diffusion organic determining explain birth
@@ -133,8 +133,8 @@ proteins secret particle inner intervals loop ten cancer figure precise expressi
 recurrent arranged combinatorial valuable explicitly kernel bar pointed possibly clothes sports trivial cognitive select scaling month
 surgical membrane dried named rare comparable card filter believe expressions coefficients loose taste shell multivariate facts add
 capabilities flight inputs designing cream worker wings boat mathematics crystalline translation regard algorithmic believed theories
-amounts applicable perfect track title fitting bodies modeled baseline adding separation connections exercise intense repeated hole
-walls structured foreign carefully considers organs ordinary army turns advances floor payment father came describing possibility
+amounts applicable perfect track title fitting bodies modeled baseline adding separation connections exercise intense repeated walls
+hole structured foreign carefully considers organs ordinary army turns advances floor payment father came describing possibility
 introducing transformation horizontal band mining university adapted smart locations regarded story hope quantify deals transform
 whereas surrounding algebraic parents led million consideration counting receive street removal container fashion alphabet positions
 regarding else variations nuclear vein trait messages records implications illustrated iterative lot reality horses adopted allocation
@@ -147,31 +147,120 @@ religion somewhat communications spirit ill television painting movie fern sign 
 creating moved feel cooked synthesis education exposure assuming interests moves supervised indeed cavity defense clean bridge domestic
 injury massive academic appears worst primitive occurrence ranking norm verify gun scheduling entropy detecting patients acting rain
 pure eating atoms clearly coverage sensors correlated brief yourself probabilities discovery want garment employ fraction rights
-quadratic concrete addresses temporary poisonous desire reliability covers contributions formulate necessarily mammals computers cord
-silver papers library artery wheel leather stress considerable flows mountain reading oxygen speaker implementations coding egg judgment
-operate economy scene tissues outperform symmetric missing site generates families criteria optimized exploiting printed broken worked
+quadratic concrete addresses temporary poisonous desire reliability covers contributions formulate necessarily mammals computers silver
+cord papers library artery wheel leather stress considerable flows mountain reading oxygen speaker implementations coding egg judgment
+operate economy scene tissues outperform symmetric missing site generates families criteria exploiting optimized printed broken worked
 maintaining concentration quantities rough feasible dual historical satisfy behaviors resistance distinguished delivery adaptation
-grained curved standing trust daily mild chemistry aspect introduction platforms bandwidth strike preserving nations thereby focuses
+grained curved standing trust daily mild chemistry aspect introduction bandwidth platforms strike preserving nations thereby focuses
 insight conclude recorded professional blocks category income empirically danger steady reconstruction representative experimentally
 shot unified optimize nose sleep fill characters surfaces electricity arise huge locally preliminary ready significance terminal
 interested choose comes focused versions articles controller apart file bits tax skill simply offensive carries places kinds maximize
-coefficient covariance emph camera mode substantial communities controls station spring separated instruments stand labor raise civil
+coefficient emph covariance camera mode substantial communities controls station spring separated instruments stand labor raise civil
 plastic except coastal sensing indicates addressed bones leg seems identity berries desirable communicate incorporate mountains
-specification demonstrates coupled net affecting capital inter robots stalk populations adapt cast roof rounded stages diversity
-additive largely spikes insect election larvae sauce independently controlling phrase computations exploration sale inherent implies
+specification demonstrates coupled net affecting capital inter robots stalk populations adapt cast rounded roof stages diversity
+additive largely spikes insect election sauce larvae independently controlling phrase computations exploration sale inherent implies
 cotton availability colorless duty supplies constructing jointly ear greatly federal looking paint mutual filtering parties wrong
 squares aid suggested sent topological institution mathbb extra retrieval approximations helps duration subjects predicting heuristic
 stomach claim moral seven qualities garden grows guide connecting standards fly audience charged suddenly husband reasons talk string
 cattle flexibility juice epsilon telephone please violent update identical furniture nor validation item codes formulated proportional
-authors assembly pleasure calculated clinical correlations protective readily slowly generalize grain tone column atomic fuel majority
+authors assembly pleasure calculated clinical correlations protective readily slowly generalize tone grain column atomic fuel majority
 molecule compressed stiff partition periodic cars freely crime linguistic eggs opponent develops snow neurons armed reinforcement
 widespread crowd immediately normally conclusion atmosphere reasonable college corpus transportation plural enabling invariant distances
 neither surgery fever nonparametric looked rose manual companies studying package secondary imaging velocity circle adversarial pitch
-entity formally hairy de won remaining scalability friends genes yellowish troops recognized wire touch deployment tend consequences
+formally entity hairy de won remaining scalability friends genes troops yellowish recognized wire touch deployment tend consequences
 skilled removing routing linked metallic outcomes sufficiently guaranteed assignment otherwise tendency portion aquatic bell virus enter
 distinguish assessment blow excess em obtaining affects cheese array beat goes recovery minimizing complicated expansion expert
-compounds max min abs avg password archive restore timeout port commit server client schema folder click page login email website
-download upload install apple
+compounds gains remote acquired incorporating club virtue perception voltage powers split say moderate lying vessels fluctuations
+reveals circumstances hour markets crown scope leverage encoding angles cards disk sheep sqrt safe wooden lived author count
+participants unable involve iii shrubs minute dynamically keeping adult seat graphical transparent credit ideal catch recording integral
+absolute latency convert extensions engaged receiver collect customers projects physically heavily golf boy eaten speak suit randomly
+nothing creation meal deployed evaluating wet predicted suited changed trial requirement ordered concerns explanation relevance fault
+criterion enclosed examination summer actually applies demands opposition fair unpleasant strip dull decide entities king applicability
+recover saw tackle why born shallow sport careful responses fiber discover server hierarchy discovered philosophy tumor arises nation
+faces shift views resident viewed numerically passed baby publication empty curves categories clock deeply eight topics temperate
+promote specialized regime handling hollow coupling binding acoustic calculus confirm distinctive performances symbol mail coordinate
+worth sparsity ever essentially calculate strings attributes buildings refer simultaneous apparent automata sky independence resemble
+bodily rocks drop tongue accounts sites homogeneous literary asked strictly coffee insurance stronger preparation verb send trajectory
+publicly returns wise profit printing variability battle highlight horizon prominent blade minimization tinged implementing
+theoretically cup criminal transmit trajectories tract leader broadcast explosive girl wealth causal join frac liver lose week reports
+preserve suggesting mixing son proving sand offered backward copy intrinsic penalty reactions goals bag tractable maximal powder tends
+forth suffer notes gland classic interior resistant urban passes rigid judge punishment heard checking oneself algebra attempts
+mythology timber combinations master symptoms scores utilize teaching conjecture classifier marginal extinct fingers qualitative
+prototype flavored verified discharge hat beam devoted audio buy malicious became properly request dominant soldiers assets immediate
+persistent operational vegetables cylindrical simpler delta analytically disposition violet interactive profile amino pull affairs
+databases whereby runtime walking perceived shapes meaningful vote employing exhibits press unsupervised smallest opinions spot lens
+abnormally choices cooperative relaxation answers excellent attribute feasibility collectively acute height herbs dangerous captures
+conversation think sell orientation validated reached lies packet trouble tuning song caught ranging accompanied inferior chains
+psychological beta proofs analytic focusing fold compression illness substantially winter pipe explored incomplete periods hydrogen
+plans classify referred revealed storing intelligent accept imposed host irregular spiny exponentially woody pricing lowest
+configurations claims adopt satisfaction subsequent infer exploits tiny equivalence contribute beautiful chance orthogonal classified
+floating calculation greenish fleshy intersection ears vine benchmarks freshwater aggregate season criticism customer briefly evil
+formulas frequencies issued successive opportunities weed shoes segments ask intensive spoke getting sciences somebody shrubby funds
+labeled validity overview released satisfying nearest screen favor airplane prescribed toxic expectation selling enhanced doctor
+electromagnetic limiting started radioactive converted situated nuts greedy cultural page learns lie proven alternating collective fight
+dogs pods iteration rigorous width gradually attitude grammatical beliefs trace streams decay vary circuits frequent ensemble awareness
+breathing hundred responsibility replaced really jump possession incapable surprisingly interact smoke famous popularity separately
+turning stimulus upward margin lightweight regulation receives captured rubber objectives pool row determines operated correctness throw
+ships operates urine thousands detected intellectual executed elementary newly fungi mature opposing calcium bitter cycles elastic
+newspaper chest planar waste peace diameter theater mobility uniformly tension generative symbolic wheels treating offering analyse
+himself clouds summary genome tip distant friendly localization undergo exposed nucleus destroy aggregation logarithmic cake conflict
+counter labels selecting cortex neighbors rational adequate investment arguments keeps holes ocean contexts emergence decade branching
+fell notions derivative correction permanent breast shoulder barrier diagnosis baked pigment deviation examined trading contrary
+continue leveraging integrate sells oral healthy immune thread windows matters tea older illegal calls optimality fusion correctly
+psychology ll calendar functioning segmentation utilized reverse singing satisfies limbs breaking investigates bond duties chair
+difficulties bear alcoholic coal extensively accounting interacting simulate spinal label emerged volatility beings morning worldwide
+didn utilizing exhibiting fur divide sight wear trends terrestrial implicit universe lay converge outputs mathcal updates evaluations
+valley anti dedicated ease odor differ hospital completion trend sheet leaving restaurant gained transactions inability consensus
+transitions maximization mechanics coin favorable developments kill command alternatives passengers decreasing corresponds inhabitants
+sensory embeddings recursive finish ray restrictions uncertain continuously rectangular expressive anger atom print tough demonstrating
+gamma outline canonical stick enterprise destruction ahead married utter dinner strict searching lake influenced chicken promise faced
+sentences moon fatty soup clay triangular bases shortest threat stay frameworks glossy butter mounted fourth route determination
+comparative hoc switch offspring excessively finds opportunity facing discipline consuming hypotheses escape entirely max preserved
+foundation chief corn sophisticated faith weapon coherent purplish dependencies defining skills balanced bottle wanted vast alignment
+budget generator rotation unusual sensation golden soon begin founded depression developers quasi climbing comparisons pose arbitrarily
+owner polynomials traditionally neighborhood emphasis maximizing traveling bus instruction smile constituting beef landscape preferences
+thinking deliver boundaries organizations switching explained northeastern lungs processed contents geq constituent tailed candidates
+driver physiological rod systematically recommendation months hardness win foods teams committee infectious dancing wool easier
+complement everything putting dimensionality poorly fitted enzyme intuitive decades celestial winning bomb disorders personality roll
+watch apparatus uterus instructions feeding rotating navigation simplified cooperation decreases prevents weapons module ride actor
+pictures thoughts modification engage extracting emergency snake refinement emotions economics revolution noted targets avoiding
+proportion dish transformations island manage silvery scarlet downward falling temporarily genetics connect palm houses drinking
+isolated builds singular estate islands straightforward beneficial arithmetic regardless inequality governing upright debt solitary
+parasitic elongated shares flour brownish generalizes functionality gathering honor shoe knife options reproduce stars tries enabled
+spent shock medieval warning complementary radical solar dependency occupation acceptance pairwise cat converges suspended stories
+fractional pine files remarkable mentioned moments seem manually ran reflect centralized matches farm aimed appointed utilization parent
+centers accident delivered battery efficacy stated presentation outward corporation reproduction shed regularly custom guard coated
+pounds seek flying artist pages victim fails dialect symbols repair lattice worship arrival joints chronic painful acids acceptable
+violence delicate modular unstable mesh adoption preference abundant engines parameterized photographic sphere characterizing null wound
+client arch quiet creates acquisition trip relying territory swimming centuries feeds flavor district assistance metabolism beneath eat
+burning institutions priori conservative regularization ordinal losses mutation spots monitor robotic heated muscular nerves destination
+preceding neutral trying lengths modules setup reward mammal specifications failures realized remark indicator leq toes statistically
+behave texts copper trunk spatially apple powered texture silk campaign recognize motivation neighbor tennis overlapping experienced
+abstraction guided joined anxiety streets experts ell susceptible shade maintenance modes conclusions interpreted greyish segment
+vulnerable council conversion option mine answering dust dye assign weakly hearing desert classifiers personnel writer congestion cities
+risks variational eventually transformed laboratory streaming phases fewer shorter competing establishing correspond friend bow
+transaction passive conceptual capturing beer slight storm bluish dressed constitute staff coordination peak receiving harsh
+collaborative heterogeneity refined computes familiar diet ownership canal rear utilizes tie notation moth discusses corner respiratory
+climate subsequently beauty covariates inserted employment whom projecting remained orchid bony forced am oracle stimuli die
+manipulation slope specify verse pulled folding protected presenting interfaces definite blind satisfied biased northwestern
+incorporated heating admit sail flowering crossing pole indicated astronomy predicts consistently tooth gate incorporates senses
+feathers brightly evolving usefulness interpret purely relational equally pilot secretary signature kitchen optimizing bringing
+accessible hormone adversary grains suggestive reputation kernels portable era decentralized combat expectations jacket decoding infty
+currency cuts steam finger artistic asset repeatedly arteries min hanging peer welfare residual statistic push adjusted administrative
+plates grammar profiles shop fitness electrons syllables dramatic decided recall advocate deliberately moist scientists relaxed
+imaginary lips preserves modify spike tightly beans infections superiority unexpected geographical synchronization glands bought assist
+evolve conforming employs cylinder latest opens establishment maintained banks exponent wing spanning intent kidney behavioral creamy
+divine stout consciousness confined mitigate microscopic visualization specialist bodied maintains minutes approximated broke belongs
+fragments cite deficiency initially soap advertising elaborate assessed stones drift meta replace finance flattened spiritual
+merchandise varieties pregnancy impression reaching com optimum employees crisis abdominal compatible integrating inequalities anterior
+excitement planned bipartite wearing smelling woven lift strain cone commodity partitioning evening lambda heuristics waiting
+approximating bat couple textual appearing shelf arts told bent modal ordering taxes plain convenient fan roads manufacturing
+conjunction chamber nasal densities obvious humor perturbation met bacterial obligation jobs housing inclined grade entry subgraph
+handled st coordinates decorative thrown tobacco assumes analogous contraction calculations roles encode hostile philosophical induce
+royal counts syntax approval wheat anew agree harm nine plus defect syntactic restriction linearly winds plot balls pseudo hairs timing
+choosing defeat orbit multiplication stroke signs gravity angular evolved occasion portfolio mud stood fronds decoration resin visit
+concave roughly zone legally advice resolve pipeline abs avg password archive restore timeout port commit schema folder click login
+email website download upload install
 """
 
 FUNCTION_WORDS = frozenset(_GRAMMAR.split())

@@ -17,15 +17,20 @@ _OF = frozenset(_JOINING.split())
 _SENTENCE_END = ".!?:;\n"
 _LONGEST = 8  # words of a proper name; more capitals in a row are a headline
 _QUOTED_WORDS = 5
+_LONGEST_CODE = 100  # characters
 
 
 @dataclass(frozen=True)
 class Span:
-    """A place in the text, 0-based and end exclusive; ``is_code`` where it is one identifier."""
+    """A place in the text, 0-based and end exclusive; ``is_code`` where it is one identifier.
+
+    ``certain`` is where it begins for certain: the word before, at the head of a sentence, may owe its capital to that.
+    """
 
     start: int
     end: int
     is_code: bool
+    certain: int
 
 
 @dataclass(frozen=True)
@@ -58,11 +63,15 @@ class Proper:
 
 def proper(text: str) -> Proper:
     """Find the proper names of a text."""
-    code = [Span(*found.span(found.lastgroup or 0), found.lastgroup == "identifier") for found in _CODE.finditer(text) if _is_short(found)]
+    code = [
+        Span(found.start(found.lastgroup or 0), found.end(found.lastgroup or 0), found.lastgroup == "identifier", found.start(found.lastgroup or 0))
+        for found in _CODE.finditer(text)
+        if _is_short(found)
+    ]
     starts = [span.start for span in code]
     capitals = [
-        Span(start, end, False)
-        for start, end in _capitals(text)
+        Span(start, end, False, certain)
+        for start, end, certain in _capitals(text)
         if not any(
             span.start < end and start < span.end
             for span in code[max(0, bisect.bisect_right(starts, start) - 1) : bisect.bisect_right(starts, end)]
@@ -78,10 +87,10 @@ def is_derived(key: str, other: str, text: str) -> bool:
 
 def _is_short(found: re.Match[str]) -> bool:
     inside = found[found.lastgroup or 0]
-    return bool(inside.strip()) and (found.lastgroup != "quoted" or len(inside.split()) <= _QUOTED_WORDS)
+    return bool(inside.strip()) and len(inside) <= _LONGEST_CODE and (found.lastgroup != "quoted" or len(inside.split()) <= _QUOTED_WORDS)
 
 
-def _capitals(text: str) -> list[tuple[int, int]]:
+def _capitals(text: str) -> list[tuple[int, int, int]]:
     """Runs of capitalised words, joined by words like "of", without an ordinary word at the head of a sentence."""
     runs: list[list[tuple[int, int]]] = []
     run: list[tuple[int, int]] = []
@@ -95,7 +104,7 @@ def _capitals(text: str) -> list[tuple[int, int]]:
             runs.append(run)
             run, waiting = [], []
         if word[0].isupper() or (run and not waiting and word[0].isdigit()):
-            run = [*run, *waiting, (start, end)]
+            run += [*waiting, (start, end)]
             waiting = []
         elif run and word in _OF and len(waiting) < 2:
             waiting.append((start, end))
@@ -106,7 +115,9 @@ def _capitals(text: str) -> list[tuple[int, int]]:
     return [span for run in runs if (span := _trimmed(text, run))]
 
 
-def _trimmed(text: str, run: list[tuple[int, int]]) -> tuple[int, int] | None:
+def _trimmed(text: str, run: list[tuple[int, int]]) -> tuple[int, int, int] | None:
+    if len(run) > _LONGEST:
+        return None
     while run:
         word = text[run[0][0] : run[0][1]].lower()
         if word not in ordinary.FUNCTION_WORDS and not (word in ordinary.WORDS and _heads_sentence(text, run[0][0])):
@@ -114,12 +125,15 @@ def _trimmed(text: str, run: list[tuple[int, int]]) -> tuple[int, int] | None:
         run = run[1:]
     while run and text[run[-1][0] : run[-1][1]].lower() in ordinary.FUNCTION_WORDS:
         run = run[:-1]
-    if not run or len(run) > _LONGEST:
+    if not run:
         return None
     start, end = run[0][0], run[-1][1]
     if text[start:end].endswith(("'s", "\u2019s")):
         end -= 2
-    return (start, end) if end - start > 1 else None
+    # "Mr" is no name, "EU" is
+    if end - start < (2 if text[start:end].isupper() else 3):
+        return None
+    return start, end, run[1][0] if len(run) > 1 and _heads_sentence(text, start) else start
 
 
 def _heads_sentence(text: str, start: int) -> bool:

@@ -1181,6 +1181,26 @@ def test_a_superuser_may_do_it_for_the_owner_and_what_is_made_is_the_owners(db: 
     assert db.execute("SELECT current_user::text, current_setting('role')").fetchone() == ("postgres", "none")
 
 
+def test_after_a_change_of_owner_the_hint_says_what_else_to_give_away(
+    fresh: Connection, make_role: MakeRole, as_role: AsRole, refused: Refused
+) -> None:
+    alice = make_role("alice")
+    fresh.execute(f"GRANT CREATE ON SCHEMA public TO {alice}; ALTER TABLE product OWNER TO {alice}")
+    with as_role(fresh, alice):
+        fresh.execute("UPDATE product SET name = 'boat' WHERE id = 1")
+        told = refused(
+            fresh, "55000", "CALL pgembed.refresh('product')", message="rights of the table's owner", hint="After a change of owner"
+        )
+    statement, other = str(told.diag.message_hint).removeprefix("After a change of owner: ").split(". Else")[0].split(", and so for ")
+    fresh.execute(statement)
+    fresh.execute(f"ALTER ROUTINE {other} OWNER TO {alice}")
+    with as_role(fresh, alice):
+        fresh.execute("CALL pgembed.refresh('product')")
+        assert states(fresh) == ["fresh"] * 3
+        fresh.execute("SELECT pgembed.alter_embedding('product', source => 'name')")
+        fresh.execute("SELECT pgembed.drop_embedding('product')")
+
+
 def test_counts_are_null_for_whoever_may_not_read_the_columns(fresh: Connection, make_role: MakeRole, as_role: AsRole) -> None:
     bob = make_role("bob")
     with as_role(fresh, bob):

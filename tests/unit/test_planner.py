@@ -20,7 +20,7 @@ COLUMN = Column(
     source_function=None,
     hash_column=None,
     trigger_name=None,
-    **({"trigger_function": None} if "trigger_function" in {field.name for field in dataclasses.fields(Column)} else {}),
+    trigger_function=None,
     renamed=False,
     model=None,
     fingerprint=None,
