@@ -31,9 +31,7 @@ def libpq(db: psycopg.Connection[Any]) -> str:
 @pytest.mark.parametrize("readme", with_blocks("sql"))
 def test_every_sql_statement_runs(db: psycopg.Connection[Any], readme: Path) -> None:
     script = "\n".join(blocks(readme, "sql"))
-    ran = subprocess.run(
-        ["psql", "-X", "-v", "ON_ERROR_STOP=1", libpq(db)], input=script, capture_output=True, text=True, check=False
-    )
+    ran = subprocess.run(["psql", "-X", "-v", "ON_ERROR_STOP=1", libpq(db)], input=script, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
 
 

@@ -101,9 +101,7 @@ def test_hidden_rows_are_not_linked(companies: Connection, make_role: Callable[[
         assert [(row, decision) for _, row, decision in links(companies, "Big Blue bought Red Hat.")] == [(None, "nil"), (2, "link")]
 
 
-def test_a_caller_without_rights_on_the_table_is_refused(
-    companies: Connection, make_role: Callable[[str], str], as_role: AsRole
-) -> None:
+def test_a_caller_without_rights_on_the_table_is_refused(companies: Connection, make_role: Callable[[str], str], as_role: AsRole) -> None:
     with as_role(companies, make_role("link_nobody")), pytest.raises(psycopg.errors.InsufficientPrivilege):
         links(companies, "Red Hat")
 
@@ -116,9 +114,7 @@ def test_only_the_owner_declares_and_drops(
         refused(companies, "42501", "SELECT pgembed.drop_linker('companies')", hint="SET ROLE")
 
 
-def test_names_are_evaluated_with_the_owners_rights_only(
-    db: Connection, make_role: Callable[[str], str], as_role: AsRole
-) -> None:
+def test_names_are_evaluated_with_the_owners_rights_only(db: Connection, make_role: Callable[[str], str], as_role: AsRole) -> None:
     owner = make_role("link_owner")
     db.execute(f"CREATE SCHEMA own AUTHORIZATION {owner}")
     with as_role(db, owner):

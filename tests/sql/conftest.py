@@ -1,0 +1,35 @@
+"""Fixtures of the tests of the SQL surface."""
+
+from __future__ import annotations
+
+import pytest
+from support import Connection
+
+
+@pytest.fixture
+def product(db: Connection) -> Connection:
+    """Three products with an embedded column that is not refreshed yet."""
+    db.execute(
+        """
+        CREATE TABLE product (id int PRIMARY KEY, name text, description text, price numeric);
+        INSERT INTO product VALUES (1, 'jacket', 'keeps rain out', 80), (2, 'stove', 'burns gas', 40), (3, 'tent', 'sleeps two', 200);
+        """
+    )
+    db.execute("SELECT pgembed.add_embedding('product', $$ name || ': ' || description $$)")
+    return db
+
+
+@pytest.fixture
+def fresh(product: Connection) -> Connection:
+    """The same, refreshed."""
+    product.execute("CALL pgembed.refresh('product')")
+    return product
+
+
+@pytest.fixture
+def given(db: Connection) -> Connection:
+    """Two rows with vectors that somebody has made."""
+    db.execute("CREATE TABLE given (id int PRIMARY KEY, name text, e vector(384), h halfvec(384), x vector(3), n int)")
+    db.execute("INSERT INTO given VALUES (1, 'tent'), (2, 'stove')")
+    db.execute("UPDATE given SET e = pgembed.embed(name), h = pgembed.embed(name), x = ARRAY[id, 1, 1]")
+    return db
