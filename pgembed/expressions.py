@@ -44,19 +44,17 @@ def create(db: Database, found: Table, stem: str, expression: str, returns: str,
     """
     read = _columns_read(db, found, expression, returns)
     function = f"{quote(found.schema)}.{quote(free_name(db, found, stem))}"
-    rights = "SECURITY DEFINER" if definer else "SECURITY INVOKER"
+    # The path of now for whatever a function of the user's looks up when it runs, wherever it is called from.
+    options = f"STABLE SECURITY {'DEFINER' if definer else 'INVOKER'} SET search_path FROM CURRENT"
     if read is None:
         # The expression takes the row as a whole, so the function must too; a body that is only parsed when it runs uses no row type.
         body = f"SELECT ({expression}\n)::{returns} FROM pg_catalog.unnest(ARRAY[$1]) AS {found.alias}"
-        db.execute(
-            f'CREATE FUNCTION {function}("row" {found.sql}) RETURNS {returns} LANGUAGE sql STABLE {rights}'
-            f" SET search_path FROM CURRENT AS {literal(body)}"
-        )
+        db.execute(f'CREATE FUNCTION {function}("row" {found.sql}) RETURNS {returns} LANGUAGE sql {options} AS {literal(body)}')
         return RowFunction(function, None)
     arguments = ", ".join(f"{quote(name)} {kind}" for name, kind in read)
     given = ", ".join(f"${position} AS {quote(name)}" for position, (name, _) in enumerate(read, 1))
     db.execute(
-        f"CREATE FUNCTION {function}({arguments}) RETURNS {returns} LANGUAGE sql STABLE {rights}\n"
+        f"CREATE FUNCTION {function}({arguments}) RETURNS {returns} LANGUAGE sql {options}\n"
         f"RETURN (SELECT ({expression}\n)::{returns} FROM (SELECT {given}) AS {found.alias})"
     )
     return RowFunction(function, tuple(name for name, _ in read))

@@ -63,11 +63,11 @@ class Proper:
 
 def proper(text: str) -> Proper:
     """Find the proper names of a text."""
-    code = [
-        Span(found.start(found.lastgroup or 0), found.end(found.lastgroup or 0), found.lastgroup == "identifier", found.start(found.lastgroup or 0))
-        for found in _CODE.finditer(text)
-        if _is_short(found)
-    ]
+    code: list[Span] = []
+    for found in _CODE.finditer(text):
+        start, end = found.span(found.lastgroup or 0)
+        if _is_short(found):
+            code.append(Span(start, end, found.lastgroup == "identifier", start))
     starts = [span.start for span in code]
     capitals = [
         Span(start, end, False, certain)

@@ -236,6 +236,24 @@ def test_a_source_means_for_ever_what_it_meant_when_it_was_declared(db: Connecti
     assert db.execute("SELECT embedding = pgembed.embed('mine a') FROM t").fetchone() == (True,)
 
 
+def test_a_function_in_a_source_sees_the_path_of_its_declaration_everywhere(db: Connection) -> None:
+    db.execute(
+        "CREATE SCHEMA words; CREATE TABLE words.synonym (word text, other text); INSERT INTO words.synonym VALUES ('tent', 'shelter')"
+    )
+    db.execute(
+        "CREATE FUNCTION words.other_of(word text) RETURNS text LANGUAGE plpgsql STABLE AS"
+        " $$ BEGIN RETURN (SELECT s.other FROM synonym AS s WHERE s.word = other_of.word); END $$"
+    )
+    db.execute("CREATE TABLE item (id int PRIMARY KEY, name text); INSERT INTO item VALUES (1, 'tent')")
+    db.execute("SET search_path = public, words")
+    db.execute("SELECT pgembed.add_embedding('item', 'name || other_of(name)')")
+    db.execute("RESET search_path")
+    db.execute("CALL pgembed.refresh('item')")
+    assert states(db, "item") == ["fresh"]
+    db.execute("UPDATE item SET name = name || ''")
+    assert states(db, "item") == ["fresh"]
+
+
 def test_a_source_that_takes_the_whole_row_is_followed(db: Connection) -> None:
     db.execute(
         """
