@@ -94,9 +94,15 @@ def test_an_exact_plan_changes_no_settings() -> None:
     assert plan(10).settings == ()
 
 
-@pytest.mark.parametrize(("k", "ef_search"), [(1, "100"), (50, "100"), (51, "102"), (400, "800"), (1000, "1000")])
+@pytest.mark.parametrize(("k", "ef_search"), [(1, "400"), (100, "400"), (101, "404"), (240, "960"), (1000, "1000")])
 def test_the_width_of_an_index_scan_grows_with_k_within_pgvectors_limit(k: int, ef_search: str) -> None:
     settings = plan(k=k).settings
+    assert dict(zip(settings[::2], settings[1::2], strict=True))["hnsw.ef_search"] == ef_search
+
+
+@pytest.mark.parametrize(("recall", "ef_search"), [(None, "400"), (0.9, "100"), (0.95, "200"), (0.98, "400"), (0.99, "1000")])
+def test_the_width_of_an_index_scan_grows_with_the_recall_asked(recall: float | None, ef_search: str) -> None:
+    settings = plan(recall=recall).settings
     assert dict(zip(settings[::2], settings[1::2], strict=True))["hnsw.ef_search"] == ef_search
 
 
