@@ -84,9 +84,9 @@ $python$;
 
 COMMENT ON FUNCTION pgembed._row_image(regclass, text, name) IS 'internal: image of the vector of one row';
 
-CREATE OR REPLACE FUNCTION pgembed.search(
-    of anyelement, query vector, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
-    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false
+CREATE OR REPLACE FUNCTION pgembed._search(
+    of anyelement, query vector, k int, filter text, params jsonb, column_name name, max_distance float8, recall float8, exact boolean,
+    leave_out text
 )
 RETURNS TABLE (item anyelement, distance float8, rank int)
 LANGUAGE plpgsql
@@ -100,15 +100,34 @@ DECLARE
     found bigint;
 BEGIN
     SELECT * INTO plan FROM pgembed._plan_search(
-        relation, 'item', pgembed._dims(query), k, filter, params, column_name, max_distance, recall, exact, NULL
+        relation, 'item', pgembed._dims(query), k, filter, params, column_name, max_distance, recall, exact, leave_out
     );
     undo := pgembed._set(plan.settings);
-    RETURN QUERY EXECUTE plan.statement USING params, query, k, max_distance, NULL::text;
+    RETURN QUERY EXECUTE plan.statement USING params, query, k, max_distance, leave_out;
     GET DIAGNOSTICS found = ROW_COUNT;
     PERFORM pgembed._set(undo);
     IF found OPERATOR(pg_catalog.<) k THEN
         PERFORM pgembed._tell_unembedded(plan.unembedded, params, relation);
     END IF;
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed._search(anyelement, vector, int, text, jsonb, name, float8, float8, boolean, text) IS
+    'internal: plans a search and runs it; the row with the key leave_out is no result';
+
+CREATE OR REPLACE FUNCTION pgembed.search(
+    of anyelement, query vector, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
+    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false
+)
+RETURNS TABLE (item anyelement, distance float8, rank int)
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+COST 10000 ROWS 10
+AS $$
+BEGIN
+    RETURN QUERY SELECT s.item, s.distance, s.rank FROM pgembed._search(
+        of, query, k, filter, params, column_name, max_distance, recall, exact, NULL
+    ) AS s;
 END;
 $$;
 
@@ -126,7 +145,8 @@ COST 20000 ROWS 10
 AS $$
 BEGIN
     RETURN QUERY SELECT s.item, s.distance, s.rank FROM pgembed.search(
-        of, pgembed.embed_query(pgembed._relation_of(pg_catalog.pg_typeof(of)), query, column_name), k, filter, params, column_name, max_distance, recall, exact
+        of, pgembed.embed_query(pgembed._relation_of(pg_catalog.pg_typeof(of)), query, column_name),
+        k, filter, params, column_name, max_distance, recall, exact
     ) AS s;
 END;
 $$;
@@ -143,23 +163,11 @@ LANGUAGE plpgsql
 STABLE PARALLEL UNSAFE
 COST 10000 ROWS 10
 AS $$
-DECLARE
-    relation regclass := pgembed._relation_of(pg_catalog.pg_typeof(of));
-    image bytea := pgembed._row_image(relation, key, column_name);
-    plan record;
-    undo text[];
-    found bigint;
 BEGIN
-    SELECT * INTO plan FROM pgembed._plan_search(
-        relation, 'item', pgembed._dims(pgembed._vector(image)), k, filter, params, column_name, max_distance, recall, exact, key
-    );
-    undo := pgembed._set(plan.settings);
-    RETURN QUERY EXECUTE plan.statement USING params, pgembed._vector(image), k, max_distance, key::text;
-    GET DIAGNOSTICS found = ROW_COUNT;
-    PERFORM pgembed._set(undo);
-    IF found OPERATOR(pg_catalog.<) k THEN
-        PERFORM pgembed._tell_unembedded(plan.unembedded, params, relation);
-    END IF;
+    RETURN QUERY SELECT s.item, s.distance, s.rank FROM pgembed._search(
+        of, pgembed._vector(pgembed._row_image(pgembed._relation_of(pg_catalog.pg_typeof(of)), key, column_name)),
+        k, filter, params, column_name, max_distance, recall, exact, key
+    ) AS s;
 END;
 $$;
 
@@ -208,7 +216,8 @@ COST 20000 ROWS 10
 AS $$
 BEGIN
     RETURN QUERY SELECT s.key, s.distance, s.rank FROM pgembed.search_keys(
-        target, pgembed.embed_query(target, query, column_name), k, filter, params, column_name, max_distance, recall, exact
+        target, pgembed.embed_query(target, query, column_name),
+        k, filter, params, column_name, max_distance, recall, exact
     ) AS s;
 END;
 $$;
@@ -250,14 +259,10 @@ STABLE PARALLEL UNSAFE
 COST 20000 ROWS 10
 AS $$
 BEGIN
-    RETURN QUERY SELECT e.property, e.value
-    FROM pgembed._plan_search(
-        pgembed._relation_of(pg_catalog.pg_typeof(of)), 'item', pgembed._dims(pgembed.embed_query(pgembed._relation_of(pg_catalog.pg_typeof(of)), query, column_name)), k, filter, params, column_name, max_distance, recall, exact, NULL
-    ) AS p
-    CROSS JOIN LATERAL (VALUES
-        ('path', p.path), ('reason', p.reason), ('estimated rows', p.estimated_rows::text),
-        ('settings', pg_catalog.array_to_string(p.settings, ' ')), ('statement', p.statement)
-    ) AS e (property, value);
+    RETURN QUERY SELECT e.property, e.value FROM pgembed.explain_search(
+        of, pgembed.embed_query(pgembed._relation_of(pg_catalog.pg_typeof(of)), query, column_name),
+        k, filter, params, column_name, max_distance, recall, exact
+    ) AS e;
 END;
 $$;
 

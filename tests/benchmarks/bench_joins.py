@@ -52,10 +52,10 @@ def speed(rows: int) -> None:
 
         bare = seconds(product)
         runs: list[Callable[[], object]] = [
-            lambda left=left, right=right: joins.nearest(left, right, 1),  # type: ignore[misc]
-            lambda left=left, right=right: joins.nearest(left, right, 10),  # type: ignore[misc]
-            lambda left=left, right=right: joins.one_to_one(left, right),  # type: ignore[misc]
-            lambda left=left, right=right: joins.join(left, right),  # type: ignore[misc]
+            lambda left=left, right=right: joins.nearest(left, right, 1),
+            lambda left=left, right=right: joins.nearest(left, right, 10),
+            lambda left=left, right=right: joins.one_to_one(left, right),
+            lambda left=left, right=right: joins.join(left, right),
         ]
         print(f"  {f'{n} x {m}':20}{bare:10.2f} s" + "".join(f"{seconds(run, 2) / bare:14.2f}" for run in runs))
 

@@ -37,6 +37,7 @@ UNPINNED = {
     "link",
     "refresh",  # a procedure with a SET clause cannot commit
     "search",
+    "_search",
     "search_keys",
     "search_like",
     "semantic_join",
