@@ -67,6 +67,11 @@ OBJECTS = {
 MEMBERS = """
     SELECT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend AS d JOIN pg_extension AS x ON x.oid = d.refobjid
     WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND x.extname = 'pgembed'
+      -- from PostgreSQL 17 on the row types of tables and views, and arrays of these, are members of their own
+      AND NOT EXISTS (
+          SELECT FROM pg_type AS t LEFT JOIN pg_type AS element ON element.oid = t.typelem
+          WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid AND (t.typrelid <> 0 OR element.typrelid <> 0)
+      )
 """
 
 
