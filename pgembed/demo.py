@@ -96,6 +96,7 @@ def main(url: str, *, all: bool = False) -> int:
     with psycopg.connect(url, autocommit=True, options="-c client_min_messages=warning") as connection:
         connection.add_notice_handler(lambda diagnostic: print(f"  {diagnostic.message_primary}", flush=True))
         _prepare(connection, all=all)
+        connection.execute("SELECT pgembed.embed('hello')")  # the first call in a session loads the model
         _tell(Show(connection))
     _say("Now edit the sentence and run the first statement again: make psql (or psql on the URL that make -s url prints).")
     return 0

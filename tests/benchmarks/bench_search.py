@@ -81,7 +81,7 @@ def measure(connection: psycopg.Connection[Any], queries: list[str], filters: li
                 recall.append(len(set(rows) & set(truth)) / max(1, len(truth)))
             connection.execute("RESET ALL")
             lines.append((condition, share, who, statistics.mean(found), statistics.mean(recall), 1000 * statistics.median(seconds)))
-            print(f"{condition:<24}{share:>7.1%}  {who:<26}{lines[-1][3]:>6.1f}{lines[-1][4]:>8.3f}{lines[-1][5]:>8.1f}", flush=True)
+            print(f"{condition:<32}{share:>7.1%}  {who:<26}{lines[-1][3]:>6.1f}{lines[-1][4]:>8.3f}{lines[-1][5]:>8.1f}", flush=True)
     return lines
 
 
@@ -117,7 +117,7 @@ def main() -> None:
         ).fetchall()
         step = max(1, len(sections) // 6)
         filters = ["true", "position('e' IN section) > 0", *(f"section = '{section}'" for (section,) in sections[::step])]
-        print(f"{'filter':<24}{'pass':>7}  {'':<26}{'rows':>6}{'recall':>8}{'ms':>8}")
+        print(f"{'filter':<32}{'pass':>7}  {'':<26}{'rows':>6}{'recall':>8}{'ms':>8}")
         lines = measure(connection, questions(connection, options.queries), filters)
         if not options.keep:
             connection.execute("DROP TABLE bench_search")
