@@ -114,12 +114,15 @@ def _read(db: Database, column: Column, after: list[str] | None, limit: int) -> 
     names = ", ".join(f"t.{name}" for name, _ in keys)
     texts = ", ".join(f"t.{name}::pg_catalog.text" for name, _ in keys)
     beyond = ", ".join(f"$1[{position}]::{kind}" for position, (_, kind) in enumerate(keys, 1))
-    chosen = (
-        f"SELECT ARRAY[{texts}] AS key, t.{quote(str(column.hash_column))} AS hash, SOURCE AS source"
-        f" FROM {column.table.sql} AS t WHERE {_needs_work(column, 't')}"
-    )
+
+    def chosen(source: str) -> str:
+        return (
+            f"SELECT ARRAY[{texts}] AS key, t.{quote(str(column.hash_column))} AS hash, {source} AS source"
+            f" FROM {column.table.sql} AS t WHERE {_needs_work(column, 't')}"
+        )
+
     order = f" ORDER BY {names} LIMIT {limit}"
-    evaluated = chosen.replace("SOURCE", f"{source_call(column)}")
+    evaluated = chosen(source_call(column))
     page = f" AND ({names}) > ({beyond})" if after is not None else ""
     types, values = (["pg_catalog.text[]"], [after]) if after is not None else ([], [])
     try:
@@ -129,7 +132,7 @@ def _read(db: Database, column: Column, after: list[str] | None, limit: int) -> 
         if not _is_data_error(error):
             raise
     # Some row's source fails: the page is read without sources, then each row's by itself.
-    rows = db.execute(chosen.replace("SOURCE", "NULL") + page + order, types, values)
+    rows = db.execute(chosen("NULL") + page + order, types, values)
     return [_read_one(db, column, evaluated, row) for row in rows]
 
 

@@ -85,6 +85,14 @@ def test_bad_calls_of_refresh_are_refused(
     refused(product, sqlstate, f"CALL pgembed.refresh({arguments})", message=message, hint=hint)
 
 
+def test_names_like_words_of_ours_are_nothing_special(db: Connection) -> None:
+    db.execute('CREATE TABLE "SOURCE" ("SOURCE" int PRIMARY KEY, t text, m text, key text, hash text)')
+    db.execute("""INSERT INTO "SOURCE" VALUES (1, 'a', 'b', 'c', 'd'), (2, NULL, 'b', 'c', '1/0')""")
+    db.execute("""SELECT pgembed.add_embedding('"SOURCE"', 't || m || key || hash')""")
+    db.execute("""CALL pgembed.refresh('"SOURCE"')""")
+    assert counts(db, '"SOURCE"') == {"fresh": 1, "null_source": 1}
+
+
 def test_refresh_tells_what_it_did(product: Connection, notices: Notices) -> None:
     product.execute("INSERT INTO product VALUES (4, NULL, 'nothing')")
     product.execute("CALL pgembed.refresh('product')")

@@ -73,8 +73,8 @@ def test_url_of_a_server_that_does_not_run_says_how_to_start_it(system: postgres
 def test_url_is_percent_encoded(system: postgres.Postgres, tmp_path: Path) -> None:
     found = server.Server(tmp_path / "a b", system=system)
     found.data.mkdir(parents=True)
-    (found.data / "postmaster.pid").write_text("1\n/d\n0\n20001\n/tmp/a b&c\n127.0.0.1\n0 0\nready\n")
-    assert found.url("t%") == "postgresql://postgres@/t%25?host=%2Ftmp%2Fa%20b%26c&port=20001"
+    (found.data / "postmaster.pid").write_text("1\n/d\n0\n20001\n/run/a b&c\n127.0.0.1\n0 0\nready\n")
+    assert found.url("t%") == "postgresql://postgres@/t%25?host=%2Frun%2Fa%20b%26c&port=20001"
 
 
 def test_named_servers_have_folders_of_their_own(system: postgres.Postgres, tmp_path: Path) -> None:
