@@ -69,7 +69,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     options = parser.parse_args()
+    if options.quick:
+        options.rows, options.rounds = 100, 5
     rows = texts(options.rows)
     with psycopg.connect(os.environ["PGEMBED_URL"], autocommit=True) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pgembed CASCADE")

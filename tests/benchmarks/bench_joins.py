@@ -104,8 +104,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000, help="rows of the larger side (default: %(default)s)")
     beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
     parser.add_argument("--data", type=Path, default=beside, help="folder of the data")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     options = parser.parse_args()
+    if options.quick:
+        options.rows = 300
     speed(options.rows)
+    if options.quick:
+        return
     if not (options.data / "er").is_dir():
         parser.exit(0, f'\nprecision skipped: no data in "{options.data / "er"}"\n')
     if MODEL not in {info.name for info in models.installed()}:

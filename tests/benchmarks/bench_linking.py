@@ -339,6 +339,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=3_000, help="training texts for --fit (default: %(default)s)")
     beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
     parser.add_argument("--data", type=Path, default=beside, help="folder of the data")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     options = parser.parse_args()
     folder = options.data / "webnlg"
     if not folder.is_dir():
@@ -349,7 +350,10 @@ def main() -> None:
     if options.fit:
         fit(corpus, read_texts(folder, "train", options.texts), embedder)
         return
-    texts = read_texts(folder, "dev")
+    texts = read_texts(folder, "dev", 20 if options.quick else None)
+    if options.quick:
+        closed_world(corpus, texts, embedder=embedder)
+        return
     for part in (partial(closed_world, embedder=embedder), partial(with_withheld, embedder=embedder), speed):
         part(corpus, texts)
 

@@ -195,7 +195,10 @@ def main() -> None:
     parser.add_argument("--quality", action="store_true", help="also nDCG@10; embeds some 6,600 documents twice")
     beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
     parser.add_argument("--data", type=Path, default=beside, help="folder of the data for --quality")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     options = parser.parse_args()
+    if options.quick:
+        options.texts, options.rounds = 20, 1
     missing = {FULL, SMALL} - {info.name for info in models.installed()}
     if missing:
         parser.exit(1, f"not installed: {', '.join(sorted(missing))}; python -m pgembed.models.convert does it\n")

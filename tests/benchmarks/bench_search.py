@@ -34,7 +34,8 @@ def prepare(connection: psycopg.Connection[Any], rows: int) -> None:
     connection.execute("CREATE TABLE bench_search (id int PRIMARY KEY, section text, body text)")
     packages = list(demo.debian_packages())
     if not packages:
-        raise SystemExit("needs Debian's package catalogue: apt-cache dumpavail printed nothing")
+        print("skipped: needs Debian's package catalogue, and apt-cache dumpavail printed nothing")
+        raise SystemExit(0)
     chosen = random.Random(2).sample(packages, min(rows, len(packages)))
     with connection.cursor().copy("COPY bench_search FROM STDIN") as copy:
         for position, (name, section, _, _, description) in enumerate(chosen):
@@ -108,7 +109,10 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=60)
     parser.add_argument("--plot", metavar="FILE.png", default=os.environ.get("PGEMBED_PLOT"), help="draw the table, with matplotlib")
     parser.add_argument("--keep", action="store_true", help="keep the table, and use it where it is there already")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     options = parser.parse_args()
+    if options.quick:
+        options.rows, options.queries = 300, 3
     with psycopg.connect(os.environ["PGEMBED_URL"], autocommit=True, prepare_threshold=2) as connection:
         if not options.keep or not connection.execute("SELECT to_regclass('bench_search')").fetchall()[0][0]:
             prepare(connection, options.rows)

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a README may tell a reader to type and who runs it: a test here, or .ci/run.
-RUN_HERE = ("make demo", "make psql", "make -s url", "make help")
+RUN_HERE = ("make demo", "make bench", "make psql", "make -s url", "make help")
 
 
 def make(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -34,6 +34,12 @@ def test_the_demo_runs_to_its_end(checkout: Path) -> None:
     assert ran.returncode == 0, ran.stderr + ran.stdout
     assert "shared_buffers" in ran.stdout
     assert "1.00" in ran.stdout  # recall of pgembed, side by side with plain pgvector
+
+
+def test_the_benchmarks_run(checkout: Path) -> None:
+    ran = make("bench", "ARGS=--quick")
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    assert "needs Debian's package catalogue" in ran.stdout or (Path(os.environ["PGEMBED_HOME"]) / "bench.png").is_file()
 
 
 def test_the_url_is_all_that_is_printed_and_leads_to_the_extension(checkout: Path) -> None:
