@@ -105,8 +105,8 @@ def plot(lines: list[Line], path: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=20_000)
-    parser.add_argument("--queries", type=int, default=60)
+    parser.add_argument("--rows", type=int, default=30_000)
+    parser.add_argument("--queries", type=int, default=30)
     parser.add_argument("--plot", metavar="FILE.png", default=os.environ.get("PGEMBED_PLOT"), help="draw the table, with matplotlib")
     parser.add_argument("--keep", action="store_true", help="keep the table, and use it where it is there already")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
