@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import plpy
+
 from pgembed import columns, errors, planner, vectors
 from pgembed.udf import boundary
 from pgembed.udf.connection import DATABASE
@@ -88,16 +90,17 @@ def row_image(target: str, key: str | None, column_name: str | None) -> bytes:
     column = columns.column(DATABASE, target, column_name)
     table = column.table
     as_vector = f"t.{column.sql}::{column.vector_schema}.vector"
-    rows = DATABASE.execute(
-        f"SELECT {column.vector_schema}.vector_send({as_vector}) AS sent FROM {table.sql} AS t WHERE {table.key_matches('t', '$1')}",
-        ["pg_catalog.text"],
-        [key],
-    )
-    if not rows:
-        raise errors.NoDataFound(
-            f'no row of {table.name} has the key "{key}"',
-            hint="A key is given as text, a composite one as a JSON array.",
+    hint = "A key is given as text, a composite one as a JSON array."
+    try:
+        rows = DATABASE.execute(
+            f"SELECT {column.vector_schema}.vector_send({as_vector}) AS sent FROM {table.sql} AS t WHERE {table.key_matches('t', '$1')}",
+            ["pg_catalog.text"],
+            [key],
         )
+    except plpy.spiexceptions.InvalidTextRepresentation as error:
+        raise errors.StatementRefused(f'"{key}" is no key of {table.name}: {error}', sqlstate=error.sqlstate, hint=hint) from None
+    if not rows:
+        raise errors.NoDataFound(f'no row of {table.name} has the key "{key}"', hint=hint)
     if rows[0]["sent"] is None:
         raise errors.NotReady(
             f'the row of {table.name} with the key "{key}" has no vector yet',

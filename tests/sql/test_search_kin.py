@@ -233,3 +233,13 @@ def test_search_by_empty_or_null_text_is_refused(embedded: Connection, refused: 
 def test_vectors_of_a_model_that_has_changed_are_not_searched_by_text(embedded: Connection, refused: Refused) -> None:
     embedded.execute("UPDATE pgembed._embedding SET fingerprint = repeat('0', 64)")
     refused(embedded, "55000", "SELECT * FROM pgembed.search(NULL::doc, 'jacket')", message="fingerprint", hint="embed the rows again")
+
+
+def test_a_key_that_is_none_is_told_with_a_hint(spots: Connection, refused: Refused) -> None:
+    refused(
+        spots,
+        "22P02",
+        "SELECT * FROM pgembed.search_like(NULL::spot, 'abc')",
+        message='"abc" is no key of spot',
+        hint="A key is given as text",
+    )
