@@ -72,6 +72,13 @@ class Table:
             f"{alias}.{column} = ({parameter}::pg_catalog.jsonb->>{position})::{kind}" for position, (column, kind) in enumerate(self.keys)
         )
 
+    def must_own(self) -> None:
+        """Raise where the caller is not the table's owner (or a member of it, or a superuser)."""
+        if not self.may_own:
+            raise errors.InsufficientPrivilege(
+                f'must be owner of table "{self.name}"', hint=f'Its owner is the role "{self.owner}"; SET ROLE to it where you may.'
+            )
+
     def no_key(self) -> errors.PgembedError:
         return errors.InvalidTableDefinition(
             f'table "{self.name}" has no primary key',

@@ -60,7 +60,7 @@ def add(
         errors.NullNotAllowed: target, source or column_name is NULL.
         errors.DuplicateObject: the column exists already.
         errors.InvalidTableDefinition: the table has no primary key, by which refresh finds rows again.
-        errors.StatementRefused, errors.SyntaxFault: the source is not one expression over the table.
+        errors.StatementRefused: the source is not one expression over the table.
     """
     found, known = columns.table(db, target)
     name = _required(column_name, "column_name")
@@ -333,11 +333,7 @@ def _must_follow(found: Table) -> None:
             f'"{found.name}" is not a table',
             hint="Embed the columns of the table behind it; a view can select the embedding too.",
         )
-    if not found.may_own:
-        raise errors.InsufficientPrivilege(
-            f'must be owner of table "{found.name}"',
-            hint=f'Its owner is the role "{found.owner}"; SET ROLE to it where you may.',
-        )
+    found.must_own()
     if not found.keys:
         raise found.no_key()
 

@@ -51,12 +51,6 @@ class DimensionMismatch(PgembedError):
     sqlstate = "22000"  # data_exception
 
 
-class SyntaxFault(PgembedError):
-    """A filter or a source is not one SQL expression."""
-
-    sqlstate = "42601"  # syntax_error
-
-
 class DatatypeMismatch(PgembedError):
     """An expression or a column has another type than the one needed."""
 

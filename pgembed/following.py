@@ -21,11 +21,7 @@ def as_owner(db: Database, found: Table) -> Iterator[None]:
     Raises:
         errors.InsufficientPrivilege: the caller may not become the owner.
     """
-    if not found.may_own:
-        raise errors.InsufficientPrivilege(
-            f'must be owner of table "{found.name}"',
-            hint=f'Its owner is the role "{found.owner}"; SET ROLE to it where you may.',
-        )
+    found.must_own()
     before = db.execute("SELECT current_user::pg_catalog.text AS is_now, pg_catalog.current_setting('role') AS role")[0]
     if before["is_now"] == found.owner:
         yield

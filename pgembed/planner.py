@@ -77,7 +77,7 @@ def plan(db: Database, column: Column, output: str, request: Request) -> Plan:
         errors.NullNotAllowed, errors.InvalidParameter: an argument is out of range.
         errors.DimensionMismatch: query and column have different dimensions.
         errors.InsufficientPrivilege: the caller may not read what is asked for.
-        errors.StatementRefused, errors.SyntaxFault: the filter is not one boolean expression over the table.
+        errors.StatementRefused: the filter is not one boolean expression over the table.
     """
     _check(request, column)
     target = column.table

@@ -55,7 +55,7 @@ class Thing(Base):
     """Its schema is not on the search_path, an attribute is called otherwise than its column, and a column is called distance."""
 
     __tablename__ = "thing"
-    __table_args__ = {"schema": "shop"}  # noqa: RUF012
+    __table_args__ = {"schema": "shop"}  # noqa: RUF012  SQLAlchemy reads it as it stands
     id: Mapped[int] = mapped_column(primary_key=True)
     title: Mapped[str] = mapped_column("name", String(20))
     price: Mapped[decimal.Decimal] = mapped_column(Numeric(10, 2))
@@ -70,11 +70,11 @@ class Animal(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
     e: Mapped[Any] = mapped_column(VECTOR(3), deferred=True)
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}  # noqa: RUF012
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}  # noqa: RUF012  SQLAlchemy reads it as it stands
 
 
 class Dog(Animal):
-    __mapper_args__ = {"polymorphic_identity": "dog"}  # noqa: RUF012
+    __mapper_args__ = {"polymorphic_identity": "dog"}  # noqa: RUF012  SQLAlchemy reads it as it stands
 
 
 class Tool(Base):

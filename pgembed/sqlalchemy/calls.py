@@ -157,7 +157,7 @@ class Call(FunctionElement[Any]):
         condition: (name of the argument, expression, tables by name): rendered together with ``params``.
     """
 
-    _traverse_internals = [  # noqa: RUF012
+    _traverse_internals = [  # noqa: RUF012  SQLAlchemy reads it as it stands
         *FunctionElement._traverse_internals,
         ("name", InternalTraversal.dp_string),
         ("rows", InternalTraversal.dp_plain_obj),
@@ -266,7 +266,7 @@ class Field(ColumnElement[Any]):
     """
 
     __visit_name__ = "pgembed_field"
-    _traverse_internals = [  # noqa: RUF012
+    _traverse_internals = [  # noqa: RUF012  SQLAlchemy reads it as it stands
         ("row", InternalTraversal.dp_clauseelement),
         ("name", InternalTraversal.dp_string),
         ("type", InternalTraversal.dp_type),

@@ -74,7 +74,7 @@ def refresh(target: str | None, column_name: str | None, batch_size: int | None,
         names = [column_name]
     for name in names:
         column = columns.column(DATABASE, target, name)
-        registry.must_own(column.table)
+        column.table.must_own()
         if column.renamed:
             declarations.realign(DATABASE, registry.write_for, column)
         tally = refreshing.refresh(DATABASE, column, _encoder(column), batch_size, build_index=bool(build_index))

@@ -30,7 +30,7 @@ def create_linker(name: str | None, target: str | None, names: str | None, alias
     if names is None:
         raise errors.NullNotAllowed("names is NULL", hint="names => 'title' says which column, or expression, names a row.")
     table, _ = columns.table(DATABASE, target)
-    registry.must_own(table)
+    table.must_own()
     if table.relkind not in "rpm":
         raise errors.WrongObjectType(f'"{table.name}" is not a table', hint="Declare a linker over the table behind it.")
     if _lines("l.name OPERATOR(pg_catalog.=) $1", ["pg_catalog.text"], [name]):

@@ -30,7 +30,7 @@ def write_for(table: Table, statement: str, types: Sequence[str], values: Sequen
         errors.InsufficientPrivilege: the caller does not own the table.
     """
     global _pending, _generation
-    must_own(table)
+    table.must_own()
     _generation += 1
     _pending = (statement, tuple(types), tuple(values))
     try:
@@ -42,15 +42,6 @@ def write_for(table: Table, statement: str, types: Sequence[str], values: Sequen
 def generation() -> int:
     """A number that changes whenever this session writes the registry, for caches of what it says."""
     return _generation
-
-
-def must_own(table: Table) -> None:
-    """Raise where the caller is not the table's owner (or a member of it, or a superuser)."""
-    if not table.may_own:
-        raise errors.InsufficientPrivilege(
-            f'must be owner of table "{table.name}"',
-            hint=f'Its owner is the role "{table.owner}"; SET ROLE to it where you may.',
-        )
 
 
 @boundary

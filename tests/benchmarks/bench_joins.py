@@ -90,7 +90,7 @@ def quality(folder: Path) -> None:
                 cells = []
                 for precision in (None, *PRECISIONS):
                     found = joins.join(left, right, one_to_one=unique, precision=precision)
-                    keep = np.ones(len(found.pairs), dtype=bool) if precision is None else found.is_match == True  # noqa: E712
+                    keep = np.ones(len(found.pairs), dtype=bool) if precision is None else found.is_match == True  # noqa: E712  an array of True, False and None
                     pairs = zip(found.pairs.left[keep].tolist(), found.pairs.right[keep].tolist(), strict=True)
                     right_ones = sum(pair in true for pair in pairs) / PUBLIC
                     cells.append(f"{right_ones / max(1, keep.sum()):.3f} / {right_ones / (len(true) / PUBLIC):.3f}")
