@@ -164,7 +164,7 @@ def _models(_: argparse.Namespace) -> None:
     from pgembed import models
 
     for model in models.installed():
-        print(f"{model.name}\t{model.dim} dimensions\t{model.precision}\t{model.source} {model.revision}")
+        print(f"{model.name}\t{model.dim} dimensions\t{model.precision}\t{model.source} {model.source_revision}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from pgembed import __version__, errors, install, models, server
+from pgembed.models import store
 from pgembed.postgres import Postgres
 
 SERVER_PACKAGES = ("numpy", "onnxruntime", "tokenizers")
@@ -83,19 +82,12 @@ def _models() -> Iterator[Check]:
     if not known:
         yield Check("models", f"none in {models.models_dir()}", AGAIN)
     for model in known:
-        place = models.models_dir() / model.name
-        files = json.loads((place / models.DESCRIPTION).read_text("utf-8"))["files"]
-        damaged = [name for name, facts in files.items() if _sha256(place / name) != facts["sha256"]]
-        if damaged:
-            remedy = f"Remove {place} and run docker/install again."
-            yield Check(f"model {model.name}", f"damaged: {', '.join(damaged)}", remedy)
+        try:
+            store.verify(store.place_of(model.name))
+        except errors.PgembedError as error:
+            yield Check(f"model {model.name}", f"damaged: {error.message}", AGAIN)
         else:
             yield Check(f"model {model.name}", f"{model.dim} dimensions, {model.precision}, checksums verified")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _database(url: str) -> Iterator[Check]:

