@@ -8,6 +8,7 @@ Image: the same fields in the machine's own byte order, which is what a ``vector
 from __future__ import annotations
 
 import struct
+import sys
 from typing import TYPE_CHECKING
 
 from pgembed import errors
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 # pgvector's VECTOR_MAX_DIM.
 MAX_DIM = 16_000
 
+# PostgreSQL's MaxAllocSize: no value is larger.
+MAX_ALLOCATION = 0x3FFFFFFF
+
 _HEADER_BYTES = 4
+_ARRAY_HEADER_BYTES = 24
 _FLOAT_BYTES = 4
 
 
@@ -115,6 +120,56 @@ def to_images(matrix: ArrayLike) -> list[bytes]:
     size = _HEADER_BYTES + _FLOAT_BYTES * dim
     joined = images.tobytes()
     return [joined[i : i + size] for i in range(0, n * size, size)]
+
+
+def to_array_image(matrix: ArrayLike, present: ArrayLike, element_type: int) -> bytes:
+    """Vectors as PostgreSQL has a ``vector[]`` of one axis in memory, without the length word: one block of bytes for all of them.
+
+    One value crosses the border where 64,000 would, so an element costs a copy of its bytes and no call. The form is that of
+    ``ArrayType``, src/include/utils/array.h of https://github.com/postgres/postgres, with elements aligned to 4 bytes.
+
+    Args:
+        matrix: numbers, shape (n, dim), any type and byte order that converts to float32; the elements that are not NULL, in order.
+        present: bool, shape (m,), n of them True; False is NULL. m may be 0, which gives the empty array.
+        element_type: the oid of the type ``vector`` in this database.
+    Raises:
+        DimensionMismatch: as ``to_images``, or another number of rows than of elements that are present.
+        LimitExceeded: the array would be larger than PostgreSQL's 1 GB.
+    """
+    import numpy as np
+
+    array = _float32(matrix)
+    there = np.asarray(present, np.bool_)
+    if array.ndim != 2 or there.ndim != 1 or array.shape[0] != int(there.sum()):
+        raise errors.DimensionMismatch(f"expected {int(there.sum())} vectors, found an array of shape {array.shape}")
+    if not there.size:
+        return struct.pack("=iiI", 0, 0, element_type)
+    n, dim = array.shape
+    if n:
+        check_dim(dim)
+    bits = b"" if there.all() else np.packbits(there, bitorder="little").tobytes()
+    # From the array's beginning, which its own length word is part of, elements begin at a multiple of 8.
+    begin = -(-(_ARRAY_HEADER_BYTES + len(bits)) // 8) * 8
+    size = begin + n * (2 * _HEADER_BYTES + _FLOAT_BYTES * dim)
+    if size > MAX_ALLOCATION:
+        raise errors.LimitExceeded(
+            f"an array of {n} vectors of {dim} dimensions has {size} bytes, and PostgreSQL allows {MAX_ALLOCATION}",
+            hint="Pass fewer texts at a time; pgembed.refresh() embeds a table in batches.",
+        )
+    _check_finite(array)
+    image = np.empty(size - 4, np.uint8)
+    header = struct.pack("=iiIii", 1, begin if bits else 0, element_type, there.size, 1) + bits
+    image[: begin - 4] = np.frombuffer(header.ljust(begin - 4, b"\0"), np.uint8)
+    elements = image[begin - 4 :].view(np.float32).reshape(n, dim + 2)
+    elements[:, 2:] = array
+    elements.view(np.int32)[:, 0] = _length_word(2 * _HEADER_BYTES + _FLOAT_BYTES * dim)
+    elements.view(np.int16)[:, 2:4] = (dim, 0)
+    return image.tobytes()
+
+
+def _length_word(size: int) -> int:
+    """What stands before a value of that many bytes, its own four included: src/include/varatt.h."""
+    return size << 2 if sys.byteorder == "little" else size
 
 
 def to_text(vector: ArrayLike) -> str:

@@ -29,8 +29,9 @@ def embed(content: str | None, model: str | None, role: str | None) -> bytes | N
 
 
 @boundary
-def embed_many(content: list[str | None] | None, model: str | None, role: str | None) -> list[bytes | None] | None:
-    """Body of `pgembed._embed_many`: images in the order of the texts; NULL stays NULL, NULL for the array gives NULL."""
+def embed_many(content: list[str | None] | None, model: str | None, role: str | None, vector_type: int) -> bytes | None:
+    """Body of `pgembed._embed_many`: image of the array of embeddings, in the order of the texts; NULL stays NULL, NULL for the array
+    gives NULL."""
     _check_role(role)
     chosen = models.load(default_model() if model is None else model)
     if content is None:
@@ -44,10 +45,7 @@ def embed_many(content: list[str | None] | None, model: str | None, role: str | 
             raise _empty(f"text {position + 1} of {len(content)}")
     made = chosen.encode(texts, DATABASE.check_interrupts)
     _tell_truncated(int(made.truncated.sum()), chosen)
-    images: list[bytes | None] = [None] * len(content)
-    for position, image in zip(given, vectors.to_images(made.vectors), strict=True):
-        images[position] = image
-    return images
+    return vectors.to_array_image(made.vectors, [element is not None for element in content], vector_type)
 
 
 @boundary

@@ -20,28 +20,26 @@ RETURN pgembed._vector(pgembed._embed(content, model, role));
 
 COMMENT ON FUNCTION pgembed.embed(text, text, text) IS 'embedding of a text; NULL gives NULL';
 
-CREATE OR REPLACE FUNCTION pgembed._embed_many(content text[], model text, role text)
-RETURNS bytea[]
+CREATE OR REPLACE FUNCTION pgembed._embed_many(content text[], model text, role text, vector_type oid)
+RETURNS bytea
 LANGUAGE plpython3u
 STABLE PARALLEL RESTRICTED
 COST 100000
 SET search_path = pg_catalog, pg_temp
 AS $python$
 from pgembed.udf import embed
-return embed.embed_many(content, model, role)
+return embed.embed_many(content, model, role, vector_type)
 $python$;
 
-COMMENT ON FUNCTION pgembed._embed_many(text[], text, text) IS 'internal: images of the embeddings of an array of texts';
+COMMENT ON FUNCTION pgembed._embed_many(text[], text, text, oid) IS 'internal: the embeddings of an array of texts, as an array in memory';
 
+-- SECURITY DEFINER for _vectors_relabel(), which nobody else may call: what it is given here comes straight from our own code.
 CREATE OR REPLACE FUNCTION pgembed.embed(content text[], model text DEFAULT NULL, role text DEFAULT 'document')
 RETURNS vector[]
 LANGUAGE sql
-STABLE PARALLEL RESTRICTED
+STABLE PARALLEL RESTRICTED SECURITY DEFINER
 COST 100000
-RETURN (
-    SELECT CASE WHEN content IS NOT NULL THEN coalesce(array_agg(pgembed._vector(image) ORDER BY position), '{}') END
-    FROM unnest(pgembed._embed_many(content, model, role)) WITH ORDINALITY AS made (image, position)
-);
+RETURN pgembed._vectors_relabel(pgembed._embed_many(content, model, role, 'vector'::regtype::oid));
 
 COMMENT ON FUNCTION pgembed.embed(text[], text, text) IS 'embeddings of an array of texts in one batch; order kept, NULL stays NULL';
 

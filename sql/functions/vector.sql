@@ -45,3 +45,15 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION pgembed._vector(bytea) IS 'internal: a vector from its memory image, checked';
+
+-- Many vectors at once, as one array in PostgreSQL's own layout. Nothing checks these bytes, so the only callers are functions of ours that
+-- run as their owner and take them from our own Python code, never from a user.
+CREATE OR REPLACE FUNCTION pgembed._vectors_relabel(image bytea)
+RETURNS vector[]
+LANGUAGE internal
+IMMUTABLE STRICT PARALLEL SAFE
+AS 'xmltotext';  -- an identity function: it looks at nothing and returns its argument
+
+COMMENT ON FUNCTION pgembed._vectors_relabel(bytea) IS 'internal: bytes taken for an array of vectors, unchecked';
+
+REVOKE ALL ON FUNCTION pgembed._vectors_relabel(bytea) FROM PUBLIC;

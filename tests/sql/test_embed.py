@@ -22,6 +22,28 @@ def similarity(db: Connection, left: str, right: str) -> float:
     return float(row[0])
 
 
+@pytest.mark.parametrize("length", [1, 2, 7, 8, 9, 64, 65])
+@pytest.mark.parametrize("nulls", ["none", "some", "all"])
+def test_an_array_of_vectors_is_an_ordinary_array(db: Connection, length: int, nulls: str) -> None:
+    texts = [None if nulls == "all" or (nulls == "some" and i % 3 == 1) else f"text {i % 5}" for i in range(length)]
+    db.execute("CREATE TABLE kept (made vector[])")
+    db.execute("INSERT INTO kept SELECT pgembed.embed(%s::text[])", [texts])
+    row = db.execute(
+        """
+        SELECT array_agg(e IS NULL ORDER BY i), bool_and(e IS NULL OR e = pgembed.embed(($1::text[])[i])), bool_and(made::text::vector[] = made),
+               max(array_ndims(made)), max(array_lower(made, 1))
+        FROM kept, unnest(made) WITH ORDINALITY AS u (e, i)
+        """.replace("$1", "%s"),
+        [texts],
+    ).fetchone()
+    assert row == ([text is None for text in texts], True, True, 1, 1)
+    with db.cursor().copy("COPY kept TO STDOUT (FORMAT binary)") as copy:
+        sent = b"".join(bytes(part) for part in copy)
+    with db.cursor().copy("COPY kept FROM STDIN (FORMAT binary)") as copy:
+        copy.write(sent)
+    assert db.execute("SELECT count(DISTINCT made), count(*) FROM kept").fetchone() == (1, 2)
+
+
 def test_embed_gives_a_vector_of_the_models_dimension_and_length_one(db: Connection) -> None:
     row = db.execute("SELECT vector_dims(e), round(vector_norm(e)::numeric, 5)::float8 FROM pgembed.embed('a jacket') AS e").fetchone()
     assert row == (384, 1.0)

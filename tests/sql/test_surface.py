@@ -44,7 +44,7 @@ UNPINNED = {
 }
 
 # SECURITY DEFINER is for these alone: each checks what it is given, or can only be called by our own code.
-DEFINERS = {"_vector", "_write_registry", "_forget_dropped"}
+DEFINERS = {"_vector", "_write_registry", "_forget_dropped", "embed"}
 
 
 def test_every_object_has_a_comment(db: Connection) -> None:
@@ -163,7 +163,7 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
     closed = db.execute(
         f"SELECT proname::text FROM ({MEMBERS}) AS m WHERE NOT has_function_privilege('public', oid, 'EXECUTE') ORDER BY 1"
     ).fetchall()
-    assert [row[0] for row in closed] == ["_vector_relabel", "set_default_model"]
+    assert [row[0] for row in closed] == ["_vector_relabel", "_vectors_relabel", "set_default_model"]
 
 
 @pytest.mark.parametrize(
@@ -179,6 +179,7 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
                 "_vector",
                 "_vector_refused",
                 "_vector_relabel",
+                "_vectors_relabel",
                 "freshness",
                 "version",
             },
@@ -200,7 +201,7 @@ def test_what_loads_a_model_or_changes_settings_is_not_run_in_parallel_workers(d
     safe = db.execute(f"SELECT DISTINCT proname::text FROM ({MEMBERS}) AS m WHERE proparallel = 's'").fetchall()
     assert {row[0] for row in safe} <= {
         *("_dims", "_freshness", "_hash_after_change", "_source_hash", "_vector", "_vector_refused", "_vector_relabel", "freshness"),
-        *("version", "_describe", "_relation_of"),
+        *("version", "_describe", "_relation_of", "_vectors_relabel"),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from typing import Any
 
 import pytest
@@ -139,3 +140,37 @@ def test_text_round_trips_every_bit() -> None:
 def test_text_of_another_form_is_refused(form: str) -> None:
     with pytest.raises(errors.DimensionMismatch):
         vectors.from_text(form)
+
+
+def test_an_array_image_is_what_postgresql_has_in_memory() -> None:
+    # header: one axis, where the elements begin, their type, three elements from 1 on; the bitmap says that the second is NULL
+    header = struct.pack("=iiIii", 1, 32, 77, 3, 1) + bytes([0b101]) + bytes(7)
+    image = vectors.to_array_image([[1.0, 2.0], [3.0, 4.0]], [True, False, True], 77)
+    assert image[:28] == header
+    length = 16 << 2 if sys.byteorder == "little" else 16
+    assert image[28:] == struct.pack("=ihhff", length, 2, 0, 1, 2) + struct.pack("=ihhff", length, 2, 0, 3, 4)
+
+
+def test_an_array_image_without_nulls_has_no_bitmap() -> None:
+    image = vectors.to_array_image([[1.0]], [True], 77)
+    assert image[:20] == struct.pack("=iiIii", 1, 0, 77, 1, 1)
+    assert len(image) == 20 + 12
+
+
+def test_an_array_of_no_elements_has_no_axis() -> None:
+    assert vectors.to_array_image(np.empty((0, 3)), [], 77) == struct.pack("=iiI", 0, 0, 77)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "present"), [([[1.0]], [True, True]), ([1.0], [True]), ([[float("nan")]], [True]), (np.empty((1, 0)), [True])]
+)
+def test_an_array_image_is_refused(matrix: Any, present: list[bool]) -> None:
+    with pytest.raises(errors.DimensionMismatch):
+        vectors.to_array_image(matrix, present, 77)
+
+
+def test_an_array_beyond_what_postgresql_allows_is_refused() -> None:
+    rows = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (70_000, 4_000), (0, 0))
+    with pytest.raises(errors.LimitExceeded, match="PostgreSQL allows") as caught:
+        vectors.to_array_image(rows, np.ones(70_000, bool), 77)
+    assert caught.value.sqlstate == "54000"
