@@ -35,9 +35,11 @@ demo: install  ## set up all it needs and show what pgembed does, on real rows
 test: install-test  ## set up all it needs and run every test (ARGS="tests/unit -k name" for some)
 	@$(call with_server,test) "$(venv)/python" -P -m pytest -p no:cacheprovider $(ARGS)
 
-bench: install-bench  ## the benchmarks, as tables and a plot
-	@$(call with_server,bench) export PGEMBED_PLOT="$(PGEMBED_HOME)/bench.png"; for script in tests/benchmarks/bench_*.py; do \
-		echo; echo "== $$script" && "$(venv)/python" -P "$$script" $(ARGS) || exit; done; echo "plot: $$PGEMBED_PLOT"
+bench: install-bench  ## the benchmarks, as tables and plots (ARGS=--quick; PUBLISH=--write puts them into tests/benchmarks/README.md)
+	@$(call with_server,bench) export PGEMBED_BENCH="$(PGEMBED_HOME)/bench" PGEMBED_PLOT="$(PGEMBED_HOME)/bench.png"; \
+	for script in tests/benchmarks/bench_*.py; do \
+		echo; echo "== $$script" && "$(venv)/python" "$$script" $(ARGS) || exit; done; \
+	"$(venv)/python" tests/benchmarks/publish.py $(PUBLISH)
 
 lint: install-test  ## ruff
 	@"$(venv)/ruff" check --no-cache . && "$(venv)/ruff" format --no-cache --check --extend-exclude "*.md" .
@@ -57,5 +59,5 @@ stop:  ## stop the private server
 clean:  ## delete the private servers with their data, and all that was installed for this checkout
 	@for folder in "$(PGEMBED_HOME)"/server-*-* "$(PGEMBED_HOME)"/server-*; do \
 		test ! -d "$$folder" || "$(venv)/pgembed" server remove --name "$$(basename "$$folder" | cut -s -d- -f3-)"; done
-	@rm -rf "$(PGEMBED_HOME)"/venv "$(PGEMBED_HOME)"/mypy-cache "$(PGEMBED_HOME)"/{postgresql-version,.lock}
+	@rm -rf "$(PGEMBED_HOME)"/venv "$(PGEMBED_HOME)"/mypy-cache "$(PGEMBED_HOME)"/bench "$(PGEMBED_HOME)"/bench.png "$(PGEMBED_HOME)"/{postgresql-version,.lock}
 	@test ! -d "$(PGEMBED_HOME)" || rmdir --ignore-fail-on-non-empty "$(PGEMBED_HOME)"

@@ -1,22 +1,17 @@
-"""The installed models: speed against onnxruntime called directly, speed and quality of int8 against fp32.
+"""The default models: speed against onnxruntime called directly, and int8 against fp32.
 
-A script, not a test: ``python tests/benchmarks/bench_models.py [--texts 400] [--rounds 5] [--quality] [--data DIR]``.
-    What is compared runs in turns, so that a busy machine slows both, and columns are ratios; seconds are those of
-    this machine. Quality is nDCG@10 on SciFact and Cranfield where the data is.
+A script, not a test: ``python tests/benchmarks/bench_models.py [--texts 400] [--rounds 5]``. What is compared runs in turns, so that a
+busy machine slows both, and columns are ratios; seconds are those of this machine. ``bench_quality.py`` has the quality.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
-import math
 import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,7 +62,7 @@ def session(name: str, spinning: str) -> Any:
     options.intra_op_num_threads = threads.thread_count()
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
-    path = str(models.models_dir() / name / "model.onnx")
+    path = str(models.models_dir() / name / "current" / "model.onnx")
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
@@ -146,55 +141,11 @@ def speed(texts: list[str], rounds: int) -> None:
     print(f"  int8 against fp32: cosine {cosines.mean():.4f} on average, {cosines.min():.4f} at least")
 
 
-def quality(data: Path) -> None:
-    """nDCG@10 of exact search, Järvelin and Kekäläinen 2002, https://doi.org/10.1145/582415.582418, gain =
-    relevance."""
-    for name, qrels_file in (("scifact", "qrels_train.tsv"), ("cranfield", "qrels.tsv")):
-        folder = data / "ir" / name
-        if not folder.is_dir():
-            print(f'\n{name}: no data in "{folder}"')
-            continue
-        with gzip.open(folder / "corpus.jsonl.gz", "rt", encoding="utf-8") as file:
-            documents = [json.loads(line) for line in file]
-        queries = [json.loads(line) for line in (folder / "queries.jsonl").open(encoding="utf-8")]
-        relevance: dict[str, dict[str, int]] = defaultdict(dict)
-        for line in (folder / qrels_file).read_text(encoding="utf-8").splitlines():
-            query, document, grade = line.split("\t")[:3]
-            if grade.lstrip("-").isdigit():
-                relevance[query][document] = int(grade)
-        asked = [q for q in queries if q["_id"] in relevance]
-        print(f"\nnDCG@10 on {name}: {len(documents)} documents, {len(asked)} queries")
-        for model_name in (FULL, SMALL):
-            model = models.load(model_name)
-            start = time.perf_counter()
-            stored = model.encode([f"{d['title']} {d['text']}".strip() for d in documents]).vectors
-            took = time.perf_counter() - start
-            scores = model.encode([q["text"] for q in asked]).vectors @ stored.T
-            found = [
-                ndcg([documents[i]["_id"] for i in np.argsort(-row)[:10]], relevance[q["_id"]])
-                for q, row in zip(asked, scores, strict=True)
-            ]
-            print(f"  {model_name:50} {statistics.mean(found):.4f}   ({len(documents) / took:.0f} documents/s)")
-
-
-def ndcg(ranked: Sequence[str], relevance: dict[str, int]) -> float:
-    """nDCG@10 of one ranking."""
-
-    def dcg(grades: Sequence[int]) -> float:
-        return sum(grade / math.log2(place + 2) for place, grade in enumerate(grades[:10]))
-
-    best = dcg(sorted(relevance.values(), reverse=True))
-    return dcg([relevance.get(document, 0) for document in ranked]) / best if best else 0.0
-
-
 def main() -> None:
     """Run what the arguments ask for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--texts", type=int, default=400, help="how many texts (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="repetitions of each run (default: %(default)s)")
-    parser.add_argument("--quality", action="store_true", help="also nDCG@10; embeds some 6,600 documents twice")
-    beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    parser.add_argument("--data", type=Path, default=beside, help="folder of the data for --quality")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     options = parser.parse_args()
     if options.quick:
@@ -203,8 +154,6 @@ def main() -> None:
     if missing:
         parser.exit(1, f"not installed: {', '.join(sorted(missing))}; python -m pgembed.models.convert does it\n")
     speed(package_texts(options.texts), options.rounds)
-    if options.quality:
-        quality(options.data)
 
 
 if __name__ == "__main__":

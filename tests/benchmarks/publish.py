@@ -1,0 +1,106 @@
+"""Draw what the benchmarks kept, and with --write put tables and plots into this folder's README.md.
+
+PGEMBED_BENCH=FOLDER python tests/benchmarks/publish.py [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import report
+
+HERE = Path(__file__).resolve().parent
+PLOTS = ("throughput.png", "memory.png")
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """A result as a table in Markdown."""
+    rows = [result["header"], *([report.written(cell) for cell in row] for row in result["rows"])]
+    marks = ["---", *["---:"] * (len(result["header"]) - 1)]
+    lines = ["| " + " | ".join(row) + " |" for row in (rows[0], marks, *rows[1:])]
+    note = f"\n\n{result['note'][0].upper()}{result['note'][1:]}." if result["note"] else ""
+    return f"**{result['title'][0].upper()}{result['title'][1:]}**\n\n" + "\n".join(lines) + note
+
+
+def bars(axes: Any, names: list[str], values: list[float], title: str, *, colour: str = "tab:blue") -> None:
+    """Horizontal bars with their numbers."""
+    axes.barh(names, values, color=colour)
+    axes.invert_yaxis()
+    axes.set_title(title, fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    for place, value in enumerate(values):
+        axes.annotate(report.written(value), (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.margins(x=0.18)
+
+
+def throughput(place: Path, path: Path) -> bool:
+    """Texts a second of refresh and of embed(text[]), each beside its peer in the same run."""
+    refreshed, static = report.kept(place, "refresh"), report.kept(place, "static")
+    if not refreshed and not static:
+        return False
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
+    if refreshed:
+        rows = [row for row in refreshed["rows"] if not row[0].endswith("index")]
+        names = [f"{row[0]}\n{who}" for row in rows for who in ("refresh", "onnxruntime alone")]
+        bars(left, names, [value for row in rows for value in (row[1], row[2])], "rows a second")
+    if static:
+        bars(right, [row[0] for row in static["rows"]], [row[1] for row in static["rows"]], "short texts a second", colour="tab:green")
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+    return True
+
+
+def memory(place: Path, path: Path) -> bool:
+    """Where the memory of connections goes, stacked by kind."""
+    found = report.kept(place, "memory")
+    if not found:
+        return False
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 0.5 + 0.45 * len(found["rows"])), layout="constrained")
+    names = [row[0] for row in found["rows"]]
+    left = [0.0] * len(names)
+    for column, kind in enumerate(found["header"][2:], 2):
+        values = [max(0.0, row[column]) for row in found["rows"]]
+        axes.barh(names, values, left=left, label=kind)
+        left = [base + value for base, value in zip(left, values, strict=True)]
+    axes.invert_yaxis()
+    axes.set_title(found["title"], fontsize=10)
+    axes.legend(fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+    return True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="into README.md and the plots beside it")
+    options = parser.parse_args()
+    place = report.folder()
+    if place is None:
+        parser.exit(2, "PGEMBED_BENCH names no folder\n")
+    drawn = [name for name, draw in zip(PLOTS, (throughput, memory), strict=True) if draw(place, place / name)]
+    print(f"tables and plots: {place}")
+    if options.write:
+        for name in drawn:
+            shutil.copy(place / name, HERE / name)
+        readme = HERE / "README.md"
+        text = readme.read_text(encoding="utf-8")
+        for name in re.findall(r"<!-- (\w+): begin -->", text):
+            found = report.kept(place, name)
+            if found:
+                begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+                text = text[: text.index(begin) + len(begin)] + "\n" + markdown(found) + "\n" + text[text.index(end) :]
+        readme.write_text(text, encoding="utf-8")
+        print(f"written: {readme}")
+
+
+if __name__ == "__main__":
+    main()
