@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from pgembed import __version__, errors, server
+from pgembed import __version__, errors, modelcli, server
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,9 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--all", action="store_true", help="take all rows, not a sample")
     demo.set_defaults(action=_demo)
 
-    model = commands.add_parser("model", help="the models that this installation has")
-    model.add_argument("verb", choices=("list",))
-    model.set_defaults(action=_models)
+    modelcli.add_commands(commands.add_parser("model", help="models: list, add, remove, distill, measure"))
 
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(action=lambda _: print(__version__))
@@ -158,13 +156,6 @@ def _demo(options: argparse.Namespace) -> int | None:
     if not url:
         url = _ready(argparse.Namespace(name="")).url()
     return demo.main(url, all=options.all)
-
-
-def _models(_: argparse.Namespace) -> None:
-    from pgembed import models
-
-    for model in models.installed():
-        print(f"{model.name}\t{model.dim} dimensions\t{model.precision}\t{model.source} {model.source_revision}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from pgembed.database import Database, Row
 OPERATORS = {"cosine": "<=>", "l2": "<->", "inner_product": "<#>"}
 OPCLASSES = {"cosine": "cosine_ops", "l2": "l2_ops", "inner_product": "ip_ops"}
 VECTOR_TYPES = ("vector", "halfvec")
+# The column of vectors in a table of chunks.
+CHUNK_VECTOR = "embedding"
 
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
@@ -114,11 +116,44 @@ class RowFunction:
 
 
 @dataclass(frozen=True)
+class Chunks:
+    """Where the vectors of a column over chunks are: a table of its own, several lines for each row.
+
+    Attributes:
+        schema, name: of the table; '' where it is gone.
+        keys: its columns, quoted, that refer to the row's primary key, in the order of that.
+        tokens, overlap: how a text is cut, as in `pgembed.chunks.split`.
+        lines: in the table, as PostgreSQL last counted them; below 0 where it never has.
+    """
+
+    schema: str
+    name: str
+    keys: tuple[str, ...]
+    tokens: int
+    overlap: int
+    lines: float = -1.0
+
+    @property
+    def sql(self) -> str:
+        """The table in SQL, schema-qualified and quoted."""
+        return f"{quote(self.schema)}.{quote(self.name)}"
+
+    def of_row(self, alias: str, row: str, keys: Sequence[str]) -> str:
+        """SQL that is true for the chunks of a row.
+
+        Args:
+            alias: of the table of chunks.
+            row, keys: alias of the row, and the columns that have its key there.
+        """
+        return " AND ".join(f"{alias}.{mine} = {row}.{key}" for mine, key in zip(self.keys, keys, strict=True))
+
+
+@dataclass(frozen=True)
 class Column:
     """An embedded column, as the registry and the catalogs describe it.
 
     ``dim`` is None for a vector column without a dimension; ``renamed`` says that a column of the source has another name than when the
-    source was declared.
+    source was declared; ``chunks`` is None where a row has one vector, in the table itself.
     """
 
     table: Table
@@ -139,11 +174,18 @@ class Column:
     index_method: str | None
     vector_schema: str
     renamed: bool
+    chunks: Chunks | None = None
+    rows: float = -1.0
 
     @property
     def sql(self) -> str:
-        """The column's name, quoted."""
-        return quote(self.name)
+        """The name of the column of vectors, quoted, in the table that has it."""
+        return quote(self.name if self.chunks is None else CHUNK_VECTOR)
+
+    @property
+    def place(self) -> str:
+        """The table that has the vectors, in SQL."""
+        return self.table.sql if self.chunks is None else self.chunks.sql
 
     @property
     def operator(self) -> str:
@@ -158,7 +200,20 @@ class Column:
     def freshness(self, alias: str) -> str:
         """SQL for the state of a row; only the two columns of ours are read, never the source."""
         hashed = f"{alias}.{quote(self.hash_column)}" if self.hash_column else "NULL::pg_catalog.bytea"
-        return f"pgembed.freshness({alias}.{self.sql}, {hashed})"
+        return f"pgembed.freshness({hashed})" if self.chunks else f"pgembed.freshness({alias}.{self.sql}, {hashed})"
+
+    def one_vector(self, what: str) -> None:
+        """Raise where a row has several vectors.
+
+        Args:
+            what: needs one.
+        """
+        if self.chunks is not None:
+            raise errors.NotSupported(
+                f"{self.label} is over chunks, and {what} needs one vector for each row",
+                hint=f"Add a second column without chunk_tokens; or let the chunks be the rows: SELECT pgembed.adopt_embedding("
+                f"'{self.chunks.sql}', '{CHUNK_VECTOR}', '{self.model}').",
+            )
 
 
 def quote(name: str) -> str:
@@ -229,6 +284,8 @@ def column(db: Database, target: str | None, name: str | None) -> Column:
         chosen = columns
     if chosen[0].type not in VECTOR_TYPES:
         or_hash = f' or "{chosen[0].hash_column}"' if chosen[0].hash_column else ""
+        if chosen[0].chunks is not None:
+            or_hash += ", or its table of chunks with the foreign key,"
         raise errors.UnknownColumn(
             f'column "{chosen[0].name}"{or_hash} of table "{described.name}" does not exist any more',
             hint=f"Was it renamed or dropped? SELECT pgembed.drop_embedding('{described.shown}', '{chosen[0].name}') forgets it.",
@@ -244,6 +301,8 @@ def _how_to_embed(found: Table) -> str:
 
 
 def _column(found: Table, row: Row) -> Column:
+    chunks = _chunks(row)
+    whole = chunks is None or len(chunks.keys) == len(found.keys) > 0
     return Column(
         table=found,
         name=row["column_name"],
@@ -257,12 +316,27 @@ def _column(found: Table, row: Row) -> Column:
         metric=row["metric"],
         sync=row["sync"],
         adopted=row["adopted"],
-        type=row["column_type"] or "",
+        type=(row["column_type"] or "") if whole else "",
         dim=row["dim"],
         index_name=row["index_name"],
         index_method=row["index_method"],
         vector_schema=row["vector_schema"],
         renamed=bool(row["trigger_columns"]) and row["trigger_columns"] != row["source_columns"],
+        chunks=chunks,
+        rows=row["reltuples"],
+    )
+
+
+def _chunks(row: Row) -> Chunks | None:
+    if row["chunk_tokens"] is None:
+        return None
+    return Chunks(
+        schema=row["chunk_schema"] or "",
+        name=row["chunk_name"] or "",
+        keys=tuple(map(quote, row["chunk_keys"] or ())),
+        tokens=row["chunk_tokens"],
+        overlap=row["chunk_overlap"],
+        lines=-1.0 if row["chunk_lines"] is None else row["chunk_lines"],
     )
 
 

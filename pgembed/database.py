@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 Row = Mapping[str, Any]
+
+# The data directory, where this process is a backend of the server: its working directory. Said by the code that knows.
+server_folder: Path | None = None
 
 
 class Database(Protocol):

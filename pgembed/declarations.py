@@ -2,7 +2,8 @@
 
 An embedded column is a vector column in the user's own table, a hash column beside it (see `pgembed.freshness` in SQL), a function that
 computes the source text of a row, and a trigger that marks a row stale when that text has changed. All of them are ordinary objects of
-the table's owner in the table's schema; only the line in the registry is ours.
+the table's owner in the table's schema; only the line in the registry is ours. A column over chunks has its vectors in a table of its
+own instead (see `pgembed.chunked`).
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pgembed import columns, errors, expressions, following
-from pgembed.columns import Column, RowFunction, Table, quote
+from pgembed import chunked, columns, errors, expressions, following
+from pgembed.columns import Chunks, Column, RowFunction, Table, quote
 from pgembed.database import Database
 
 Writer = Callable[[Table, str, Sequence[str], Sequence[object]], None]
@@ -53,9 +54,12 @@ def add(
     column_name: str | None,
     sync: str | None,
     metric: str | None,
+    limits: tuple[int, int] | None = None,
 ) -> None:
     """Give a table an embedded column; see `pgembed.add_embedding` in SQL. Rows are embedded by refresh, not here.
 
+    Args:
+        limits: tokens and overlap of its chunks; None for one vector a row.
     Raises:
         errors.NullNotAllowed: target, source or column_name is NULL.
         errors.DuplicateObject: the column exists already.
@@ -80,9 +84,13 @@ def add(
     text = expressions.prove(db, found, _required(source, "source"))
     with following.as_owner(db, found):
         schema = _vector_schema(db)
-        db.execute(f"ALTER TABLE {found.sql} ADD COLUMN {quote(name)} {schema}.vector({model.dim})")
-        made = _follow(db, found, name, text, schema)
-    _register(write, found, name, made, model, metric, sync, adopted=False)
+        chunks, place = None, None
+        if limits is None:
+            db.execute(f"ALTER TABLE {found.sql} ADD COLUMN {quote(name)} {schema}.vector({model.dim})")
+        else:
+            chunks, place = chunked.create(db, found, name, limits, model.dim, schema)
+        made = _follow(db, found, name, text, schema, chunks=chunks)
+    _register(write, found, name, made, model, metric, sync, adopted=False, chunks=chunks, place=place)
 
 
 def adopt(
@@ -151,11 +159,12 @@ def alter(
     model: ModelLike | None,
     metric: str | None,
     sync: str | None,
+    limits: tuple[int, int] | None = None,
 ) -> None:
     """Change what an embedded column is made of; what is None stays.
 
-    A new source marks all rows stale: their vectors serve until refresh. A new model empties the column, because vectors of two models
-    cannot be compared and a search meanwhile must not.
+    A new source, or new limits of chunks, mark all rows stale: their vectors serve until refresh. A new model empties the column, because
+    vectors of two models cannot be compared and a search meanwhile must not.
     """
     found = column.table
     name = column.name
@@ -170,17 +179,28 @@ def alter(
     with following.as_owner(db, found):
         if source is not None:
             _unfollow(db, column)
-            made = _follow(db, found, name, source, column.vector_schema, column.hash_column)
+            made = _follow(db, found, name, source, column.vector_schema, column.hash_column, column.chunks)
             _mark_all_stale(db, found, made.hash_column)
+        if limits is not None and made is not None:
+            # as if of another text: what has the same is cut anew too
+            hashed = quote(made.hash_column)
+            db.execute(
+                f"UPDATE {found.sql} SET {hashed} = '\\x00'::pg_catalog.bytea || pg_catalog.decode(pg_catalog.repeat('00', 16), 'hex')"
+                f" WHERE pg_catalog.octet_length({hashed}) >= 16"
+            )
         if model is not None and model.fingerprint != column.fingerprint:
             _change_model(db, column, model, made)
     write(
         found,
         "UPDATE pgembed._embedding SET source = $3, source_function = $4, source_columns = $5, hash_column = $6, trigger_name = $7,"
         " trigger_function = $8, model = coalesce($9, model), fingerprint = coalesce($10, fingerprint), metric = coalesce($11, metric),"
-        " sync = coalesce($12, sync), last_error = NULL WHERE table_name = $1::oid::regclass AND column_name = $2",
-        ["oid", "name", *SOURCE_TYPES, "text", "text", "text", "text"],
-        [found.oid, name, *_source_values(made), model.name if model else None, model.fingerprint if model else None, metric, sync],
+        " sync = coalesce($12, sync), chunk_tokens = coalesce($13, chunk_tokens), chunk_overlap = coalesce($14, chunk_overlap),"
+        " last_error = NULL WHERE table_name = $1::oid::regclass AND column_name = $2",
+        ["oid", "name", *SOURCE_TYPES, "text", "text", "text", "text", "int4", "int4"],
+        [
+            *(found.oid, name, *_source_values(made), model.name if model else None, model.fingerprint if model else None, metric, sync),
+            *(limits or (None, None)),
+        ],
     )
 
 
@@ -194,7 +214,7 @@ def realign(db: Database, write: Writer, column: Column) -> None:
         made = Source(
             made.text,
             made.function,
-            *following.follow(db, column.table, column.name, made.function, column.vector_schema, made.hash_column),
+            *following.follow(db, column.table, column.name, made.function, column.vector_schema, made.hash_column, column.chunks),
         )
     write(
         column.table,
@@ -209,7 +229,7 @@ def drop(db: Database, write: Writer, target: str | None, column_name: str | Non
     """Undo `add` or `adopt`.
 
     Args:
-        keep_column: keep the vectors; None keeps them only where the column was adopted.
+        keep_column: keep the vectors, or the table of chunks; None keeps them only where the column was adopted.
     Raises:
         errors.UnknownObject: there is no such embedded column.
     """
@@ -220,7 +240,9 @@ def drop(db: Database, write: Writer, target: str | None, column_name: str | Non
     with following.as_owner(db, found):
         _unfollow(db, column)
         dropped = [column.hash_column] if column.hash_column else []
-        if not keep:
+        if not keep and column.chunks is not None:
+            chunked.drop(db, column.chunks)
+        elif not keep:
             dropped.append(column.name)
         for name in dropped:
             db.execute(f"ALTER TABLE {found.sql} DROP COLUMN IF EXISTS {quote(name)}")
@@ -244,14 +266,22 @@ def _change_model(db: Database, column: Column, model: ModelLike, made: Source |
             "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name FROM pg_catalog.pg_index AS x"
             " JOIN pg_catalog.pg_class AS c ON c.oid = x.indexrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
             " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = ANY (x.indkey)"
-            " WHERE x.indrelid = $1 AND a.attname = $2",
-            ["pg_catalog.oid", "pg_catalog.name"],
-            [found.oid, column.name],
+            " WHERE x.indrelid = $1::pg_catalog.regclass AND a.attname = $2",
+            ["pg_catalog.text", "pg_catalog.name"],
+            [column.place, columns.CHUNK_VECTOR if column.chunks else column.name],
         )
         for row in indexes:
             db.execute(f"DROP INDEX {row['name']}")
-        db.execute(f"ALTER TABLE {found.sql} ALTER COLUMN {column.sql} TYPE {column.vector_schema}.{column.type}({model.dim}) USING NULL")
-    db.execute(f"UPDATE {found.sql} SET {column.sql} = NULL, {quote(made.hash_column)} = NULL")
+    vector = ""
+    if column.chunks is not None:
+        chunked.empty(db, column, model.dim)
+    else:
+        vector = f"{column.sql} = NULL, "
+        if column.dim != model.dim:
+            db.execute(
+                f"ALTER TABLE {found.sql} ALTER COLUMN {column.sql} TYPE {column.vector_schema}.{column.type}({model.dim}) USING NULL"
+            )
+    db.execute(f"UPDATE {found.sql} SET {vector}{quote(made.hash_column)} = NULL")
     db.notice(
         f"{column.label} is empty now: vectors of {column.model or 'an unknown model'} and {model.name} cannot be compared",
         hint=f"CALL pgembed.refresh('{found.shown}', '{column.name}') embeds its rows anew.",
@@ -268,13 +298,15 @@ def _register(
     sync: str | None,
     *,
     adopted: bool,
+    chunks: Chunks | None = None,
+    place: int | None = None,
 ) -> None:
     write(
         found,
         "INSERT INTO pgembed._embedding (table_name, column_name, source, source_function, source_columns, hash_column, trigger_name,"
-        " trigger_function, model, fingerprint, metric, sync, adopted)"
-        " VALUES ($1::oid::regclass, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-        ["oid", "name", *SOURCE_TYPES, "text", "text", "text", "text", "bool"],
+        " trigger_function, model, fingerprint, metric, sync, adopted, chunk_table, chunk_tokens, chunk_overlap)"
+        " VALUES ($1::oid::regclass, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::oid::regclass, $15, $16)",
+        ["oid", "name", *SOURCE_TYPES, "text", "text", "text", "text", "bool", "oid", "int4", "int4"],
         [
             found.oid,
             name,
@@ -284,6 +316,9 @@ def _register(
             metric,
             sync,
             adopted,
+            place,
+            chunks.tokens if chunks else None,
+            chunks.overlap if chunks else None,
         ],
     )
 
@@ -306,10 +341,18 @@ def _source_of(column: Column) -> Source | None:
     return Source(column.source, column.source_function, str(column.hash_column), str(column.trigger_name), str(column.trigger_function))
 
 
-def _follow(db: Database, found: Table, name: str, source: str, vector_schema: str, hash_column: str | None = None) -> Source:
+def _follow(
+    db: Database,
+    found: Table,
+    name: str,
+    source: str,
+    vector_schema: str,
+    hash_column: str | None = None,
+    chunks: Chunks | None = None,
+) -> Source:
     function = expressions.create(db, found, expressions.clip(found.name, f"_{name}_source"), source, "pg_catalog.text", definer=True)
     db.execute(f"REVOKE ALL ON FUNCTION {function.name} FROM PUBLIC")
-    return Source(source, function, *following.follow(db, found, name, function, vector_schema, hash_column))
+    return Source(source, function, *following.follow(db, found, name, function, vector_schema, hash_column, chunks))
 
 
 def _unfollow(db: Database, column: Column) -> None:
@@ -320,11 +363,7 @@ def _unfollow(db: Database, column: Column) -> None:
 
 def _mark_all_stale(db: Database, found: Table, hash_column: str) -> None:
     hashed = quote(hash_column)
-    db.execute(
-        f"UPDATE {found.sql} SET {hashed} = CASE WHEN pg_catalog.octet_length({hashed}) IN (16, 17)"
-        f" THEN '\\x00'::pg_catalog.bytea || pg_catalog.substr({hashed}, pg_catalog.octet_length({hashed}) - 15)"
-        " ELSE '\\x00'::pg_catalog.bytea END"
-    )
+    db.execute(f"UPDATE {found.sql} SET {hashed} = pgembed._hash_stale({hashed})")
 
 
 def _must_follow(found: Table) -> None:

@@ -74,20 +74,17 @@ def _postgres() -> Iterator[Check]:
 
 
 def _models() -> Iterator[Check]:
-    try:
-        known = models.installed()
-    except errors.PgembedError as error:
-        yield Check("models", error.message, error.hint or AGAIN)
-        return
+    known = store.names()
     if not known:
-        yield Check("models", f"none in {models.models_dir()}", AGAIN)
-    for model in known:
+        yield Check("models", f"none in {store.models_dir()}", AGAIN)
+    for name in known:
         try:
-            store.verify(store.place_of(model.name))
+            store.verify(store.place_of(name))
+            info = models.info(name)
         except errors.PgembedError as error:
-            yield Check(f"model {model.name}", f"damaged: {error.message}", AGAIN)
+            yield Check(f"model {name}", f"damaged: {error.message}", f"pgembed model remove {name}, then install it again. {AGAIN}")
         else:
-            yield Check(f"model {model.name}", f"{model.dim} dimensions, {model.precision}, checksums verified")
+            yield Check(f"model {name}", f"{info.kind}, {info.dim} dimensions, {info.precision}, checksums verified")
 
 
 def _database(url: str) -> Iterator[Check]:

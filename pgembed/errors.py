@@ -69,6 +69,12 @@ class DuplicateObject(PgembedError):
     sqlstate = "42710"  # duplicate_object
 
 
+class DependentObjects(PgembedError):
+    """Something cannot be dropped while others need it; the detail lists them."""
+
+    sqlstate = "2BP01"  # dependent_objects_still_exist
+
+
 class UnknownColumn(PgembedError):
     """A table has no column of that name."""
 
@@ -139,3 +145,34 @@ class FileDamaged(PgembedError):
     """A file of the installation is not the one its checksum names."""
 
     sqlstate = "F0000"  # config_file_error
+
+
+class RemoteUnavailable(PgembedError):
+    """An endpoint can't be reached, or has no answer for now; the same call may succeed later.
+
+    Not of class 08: connection pools take that for a fault of their own connection to PostgreSQL, and close it.
+    """
+
+    sqlstate = "58000"  # system_error: external to PostgreSQL itself
+
+
+class RemoteRefused(PgembedError):
+    """An endpoint answers, and not with what was asked for; somebody has to change the model's registration or the endpoint."""
+
+    sqlstate = "38000"  # external_routine_exception
+
+
+class TextsRefused(InvalidParameter):
+    """A model took other texts and not these. Its SQLSTATE says, as its base's, that the value is at fault.
+
+    Args:
+        positions: of the texts in the call, from 0, in order.
+        reason: why, of the first of them, without what is only true of this call.
+    """
+
+    def __init__(
+        self, message: str, *, positions: tuple[int, ...], reason: str, hint: str | None = None, detail: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, detail=detail)
+        self.positions = positions
+        self.reason = reason

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pgembed import errors, expressions
-from pgembed.columns import Column, RowFunction, Table, literal, quote
+from pgembed.columns import Chunks, Column, RowFunction, Table, literal, quote
 from pgembed.database import Database
 
 
@@ -39,7 +39,13 @@ def set_role(db: Database, role: str) -> None:
 
 
 def follow(
-    db: Database, found: Table, name: str, source: RowFunction, vector_schema: str, hash_column: str | None = None
+    db: Database,
+    found: Table,
+    name: str,
+    source: RowFunction,
+    vector_schema: str,
+    hash_column: str | None = None,
+    chunks: Chunks | None = None,
 ) -> tuple[str, str, str]:
     """Create the hash column, where there is none, and the trigger; return the names of both and of the trigger's function in SQL."""
     if hash_column is None:
@@ -50,11 +56,12 @@ def follow(
                 hint="Rename it, or choose another column_name.",
             )
         db.execute(f"ALTER TABLE {found.sql} ADD COLUMN {quote(hash_column)} pg_catalog.bytea")
-        said = f"what {name} was made of: pgembed.freshness({name}, {hash_column})"
+        state = f"pgembed.freshness({hash_column})" if chunks else f"pgembed.freshness({name}, {hash_column})"
+        said = f"what {name} was made of: {state}"
         db.execute(f"COMMENT ON COLUMN {found.sql}.{quote(hash_column)} IS {literal(said)}")
     stem = expressions.clip(found.name, f"_{name}_follow")
     function = f"{quote(found.schema)}.{quote(expressions.free_name(db, found, stem))}"
-    body = _trigger_body(name, hash_column, source, vector_schema, _bases(db, found, source))
+    body = _trigger_body(found, name, hash_column, source, vector_schema, _bases(db, found, source), chunks)
     db.execute(
         f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER\n"
         f"SET search_path = pg_catalog, pg_temp\nAS {literal(body)}"
@@ -82,7 +89,9 @@ def unfollow(db: Database, column: Column) -> None:
         db.execute(f"DROP FUNCTION {quote(row['nspname'])}.{quote(row['proname'])}()")
 
 
-def _trigger_body(name: str, hash_column: str, source: RowFunction, vector_schema: str, bases: list[str]) -> str:
+def _trigger_body(
+    found: Table, name: str, hash_column: str, source: RowFunction, vector_schema: str, bases: list[str], chunks: Chunks | None
+) -> str:
     vector, hashed = quote(name), quote(hash_column)
     # PostgreSQL looks up the operator of IS DISTINCT FROM in the search_path, where pgvector's need not be
     same_vector = (
@@ -93,14 +102,28 @@ def _trigger_body(name: str, hash_column: str, source: RowFunction, vector_schem
         # has changed of which the text is made, the row is stale, and refresh compares hashes.
         old, new = (", ".join(f"{row}.{quote(column)}::text" for column in bases) for row in ("OLD", "NEW"))
         changed = f"    changed := NEW.{hashed} IS NOT DISTINCT FROM OLD.{hashed} AND ROW({new}) IS DISTINCT FROM ROW({old});"
-        after = (
-            f"'\\x00'::bytea || CASE WHEN octet_length(OLD.{hashed}) IN (16, 17)"
-            f" THEN substr(OLD.{hashed}, octet_length(OLD.{hashed}) - 15) ELSE ''::bytea END"
-        )
+        after = f"pgembed._hash_stale(OLD.{hashed})"
     else:
         new, old = (source.call(row, without=[name, hash_column]) for row in ("NEW", "OLD"))
         changed = f"    new_source := {new};\n    changed := new_source IS DISTINCT FROM {old};"
         after = f"pgembed._hash_after_change(OLD.{hashed}, new_source)"
+    if chunks is None:
+        write = f"""
+    IF NOT ({same_vector}) THEN
+        NEW.{hashed} := pgembed._source_hash(new_source);  -- the writer brought the vector along
+    ELSE
+        NEW.{hashed} := {after};
+        IF octet_length(NEW.{hashed}) = 0 THEN
+            NEW.{vector} := NULL;
+        END IF;
+    END IF;"""
+    else:
+        gone = chunks.of_row("c", "OLD", [key for key, _ in found.keys])
+        write = f"""
+    NEW.{hashed} := {after};
+    IF octet_length(NEW.{hashed}) = 0 THEN
+        DELETE FROM {chunks.sql} AS c WHERE {gone};
+    END IF;"""
     return f"""
 DECLARE
     new_source text;
@@ -109,15 +132,7 @@ BEGIN
 {changed}
     IF NOT changed THEN
         RETURN NEW;
-    END IF;
-    IF NOT ({same_vector}) THEN
-        NEW.{hashed} := pgembed._source_hash(new_source);  -- the writer brought the vector along
-    ELSE
-        NEW.{hashed} := {after};
-        IF octet_length(NEW.{hashed}) = 0 THEN
-            NEW.{vector} := NULL;
-        END IF;
-    END IF;
+    END IF;{write}
     RETURN NEW;
 EXCEPTION WHEN OTHERS THEN
     -- whoever writes the row must not suffer from the source: refresh meets the same error and records it

@@ -21,16 +21,18 @@ SCHEMA = "pgembed"
 # error, so that nothing is forgotten.
 ONCE_FIRST = (
     "tables/setting.sql",
+    "tables/model.sql",
     "tables/embedding.sql",
     "tables/linker.sql",
 )
 # After the functions, for they name them.
-ONCE_LAST = ("triggers/dropped.sql",)
+ONCE_LAST = ("triggers/dropped.sql", "triggers/altered.sql")
 EVERY_TIME = (
     "functions/version.sql",
     "functions/vector.sql",
     "functions/embed.sql",
     "functions/models.sql",
+    "functions/chunk.sql",
     "functions/freshness.sql",
     "functions/embeddings.sql",
     "functions/dropped.sql",

@@ -4,6 +4,9 @@ Two access paths so far. *Exact*: every row that passes the filter is compared; 
 nearest rows are taken from the vector index, which goes on until k of them pass the filter, and if it ends with fewer than k, the same
 statement answers exactly instead. Exact wins while few rows pass: pgvector's cost model knows neither recall nor how filter and query
 correlate (for a filter passed by 1.7 % of 63,666 rows PostgreSQL chose the index and recall was .014), so the choice is made here.
+
+A column over chunks has a row once, with its nearest chunk: the exact path finds that for every row that passes, the index path takes the
+nearest chunks, several for each result, and keeps the nearest of each row.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import json
 from dataclasses import dataclass
 
 from pgembed import errors
-from pgembed.columns import Column, Table, quote
+from pgembed.columns import CHUNK_VECTOR, Column, Table, quote
 from pgembed.database import Database
 
 # Up to here every passing row is compared: at 384 dimensions some 15 ms, and recall is 1.
@@ -23,6 +26,11 @@ EF_SEARCH = ((0.92, 100), (0.95, 200), (0.98, 400), (0.985, 800))
 DEFAULT_RECALL = 0.98
 CANDIDATES_PER_RESULT = 4
 EF_SEARCH_LIMIT = 1000  # pgvector's own
+# Chunks that are taken from the index for each result, because several are of one row; and how many a row has where nobody has counted.
+CHUNKS_PER_RESULT = 10
+CHUNKS_PER_ROW = 4
+# Their names must be no table's: a filter's subquery would see them instead.
+NEAREST, BEST, CHUNK = quote("pgembed nearest"), quote("pgembed best"), quote("pgembed chunk")
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,8 @@ class Plan:
     """A statement and why it is the one.
 
     Attributes:
-        statement: one SELECT of (item or key, distance, rank); parameters $1 params, $2 query vector, $3 k, $4 max_distance, $5 key.
+        statement: one SELECT of (item, distance, rank, chunk, start_char, end_char) or (key, distance, rank); parameters $1 params,
+            $2 query vector, $3 k, $4 max_distance, $5 key.
         path: ``exact`` or ``index``.
         estimated_rows: rows that pass the filter, as PostgreSQL's statistics have it.
         settings: name, value, name, value ... for the time of the statement.
@@ -93,7 +102,8 @@ def plan(db: Database, column: Column, output: str, request: Request) -> Plan:
         if column.index_method == "hnsw":
             wanted = DEFAULT_RECALL if request.recall is None else request.recall
             enough = next((size for recall, size in EF_SEARCH if wanted <= recall), EF_SEARCH_LIMIT)
-            ef_search = min(EF_SEARCH_LIMIT, max(enough, CANDIDATES_PER_RESULT * (request.k or 0)))
+            each = CANDIDATES_PER_RESULT if column.chunks is None else CHUNKS_PER_RESULT
+            ef_search = min(EF_SEARCH_LIMIT, max(enough, each * (request.k or 0)))
             settings = (
                 "hnsw.ef_search",
                 str(ef_search),
@@ -104,15 +114,15 @@ def plan(db: Database, column: Column, output: str, request: Request) -> Plan:
             )
         else:
             settings = ("ivfflat.iterative_scan", "relaxed_order")
+        # PostgreSQL would compile the branch that answers exactly, for its cost, and that takes longer than all the rest.
+        settings = (*settings, "jit", "off")
     return Plan(
         statement=statement,
         path=path,
         reason=reason,
         estimated_rows=rows,
         settings=settings,
-        unembedded=(
-            f"SELECT pg_catalog.count(*) AS n FROM {target.sql} AS {target.alias} WHERE {condition} AND {target.alias}.{column.sql} IS NULL"
-        ),
+        unembedded=(f"SELECT pg_catalog.count(*) AS n FROM {target.sql} AS {target.alias} WHERE {condition} AND {_no_vector(column)}"),
     )
 
 
@@ -177,7 +187,17 @@ def _check_rights(db: Database, column: Column, output: str) -> None:
         ["pg_catalog.oid", "pg_catalog.text"],
         [table.oid, None if output == "item" else column.name],
     )
-    if not found[0]["readable"]:
+    readable = found[0]["readable"] is not False
+    if column.chunks is not None:
+        read = f"$1::pg_catalog.regclass, '{CHUNK_VECTOR}', 'SELECT'" if output == "key" else "$1::pg_catalog.regclass, 'SELECT'"
+        kind = "column" if output == "key" else "table"
+        found = db.execute(f"SELECT pg_catalog.has_{kind}_privilege({read}) AS readable", ["pg_catalog.text"], [column.chunks.sql])
+        if readable and not found[0]["readable"]:
+            raise errors.InsufficientPrivilege(
+                f"permission denied for table {column.chunks.name}",
+                hint=f"The chunks of {column.label} are there: GRANT SELECT ON {column.chunks.sql} TO ...",
+            )
+    if not readable:
         raise errors.InsufficientPrivilege(
             f"permission denied for table {table.name}",
             hint=f"Rows need SELECT on {table.shown}; pgembed.search_keys() only on its key, the embedding and what the filter reads.",
@@ -191,6 +211,8 @@ def _choose(column: Column, request: Request, rows: float) -> tuple[str, str]:
         return "exact", "recall => 1"
     if column.index_name is None:
         return "exact", f"no vector index on {column.label} serves its metric, {column.metric}"
+    if column.chunks is not None:
+        return _choose_chunks(column, request, rows)
     if rows <= EXACT_ROWS:
         return (
             "exact",
@@ -201,7 +223,20 @@ def _choose(column: Column, request: Request, rows: float) -> tuple[str, str]:
     return "index", f"about {rows:.0f} rows pass the filter: {column.index_method} index {column.index_name}"
 
 
+def _choose_chunks(column: Column, request: Request, rows: float) -> tuple[str, str]:
+    assert column.chunks is not None
+    each = column.chunks.lines / column.rows if column.chunks.lines > 0 and column.rows > 0 else CHUNKS_PER_ROW
+    said = f"about {rows:.0f} rows with {each:.1f} chunks each pass the filter"
+    if rows * each <= EXACT_ROWS:
+        return "exact", f"{said}, so few that comparing them all costs less than it could miss"
+    if request.k is not None and request.k * CHUNKS_PER_RESULT > EF_SEARCH_LIMIT:
+        return "exact", f"k is above {EF_SEARCH_LIMIT // CHUNKS_PER_RESULT}, and its chunks are more than an index scan keeps at a time"
+    return "index", f"{said}: {column.index_method} index {column.index_name}"
+
+
 def _exact(column: Column, output: str, condition: str, request: Request) -> str:
+    if column.chunks is not None:
+        return _ranked(f"(\n    {_exact_chunks(column, output, condition, request)}\n)", output, chunks=True)
     alias = column.table.alias
     # Adding zero keeps PostgreSQL from ordering by the vector index, which would not be exact.
     nearest = (
@@ -211,29 +246,80 @@ def _exact(column: Column, output: str, condition: str, request: Request) -> str
         f"    WHERE {_where(column, condition, request)}\n"
         f"    ORDER BY 2, 3 LIMIT $3"
     )
-    return _ranked(f"(\n    {nearest}\n)")
+    return _ranked(f"(\n    {nearest}\n)", output)
+
+
+def _exact_chunks(column: Column, output: str, condition: str, request: Request) -> str:
+    """Every row that passes, each with its nearest chunk. The filter stands where it sees its table and nothing else."""
+    assert column.chunks is not None
+    alias, keys = column.table.alias, [key for key, _ in column.table.keys]
+    names = [f"k{position}" for position in range(len(keys))]
+    given = ", ".join(f"{alias}.{key} AS {name}" for key, name in zip(keys, names, strict=True))
+    near = "" if request.max_distance is None else "\n    WHERE b.distance OPERATOR(pg_catalog.<=) $4"
+    return (
+        "SELECT r.answer, b.distance, r.place, b.content, b.start_char, b.end_char\n"
+        f"    FROM (SELECT {_output(column, output)} AS answer, {_place(column)} AS place, {given}\n"
+        f"        FROM {column.table.sql} AS {alias} WHERE {_where_row(column, condition, request)}) AS r\n"
+        # Adding zero keeps PostgreSQL from ordering by the vector index, which would not be exact.
+        f"    CROSS JOIN LATERAL (SELECT ({_distance(column, 'c')}) + 0.0::pg_catalog.float8 AS distance, c.content, c.start_char,\n"
+        f"        c.end_char FROM {column.chunks.sql} AS c WHERE {column.chunks.of_row('c', 'r', names)}\n"
+        f"        ORDER BY 1, c.ordinal LIMIT 1) AS b{near}\n"
+        "    ORDER BY 2, 3 LIMIT $3"
+    )
+
+
+def _index_chunks(column: Column, output: str, condition: str, request: Request) -> str:
+    assert column.chunks is not None
+    alias, keys = column.table.alias, [key for key, _ in column.table.keys]
+    passes = _where_row(column, condition, request)
+    parts = [] if request.max_distance is None else [f"({_distance(column, CHUNK)}) OPERATOR(pg_catalog.<=) $4"]
+    if passes != "true":
+        same = column.chunks.of_row(CHUNK, alias, keys)
+        parts.append(f"EXISTS (SELECT FROM {column.table.sql} AS {alias} WHERE {same} AND {passes})")
+    own = ", ".join(f"n.{key}" for key in column.chunks.keys)
+    nearest = (
+        f"SELECT {', '.join(f'{CHUNK}.{key}' for key in column.chunks.keys)}, {CHUNK}.ordinal, {CHUNK}.content, {CHUNK}.start_char,"
+        f" {CHUNK}.end_char, {_distance(column, CHUNK)} AS distance\n    FROM {column.chunks.sql} AS {CHUNK}\n"
+        f"    WHERE {' AND '.join(parts) or 'true'}\n"
+        f"    ORDER BY {_distance(column, CHUNK)} LIMIT {CHUNKS_PER_RESULT}::pg_catalog.int8 * $3"
+    )
+    best = (
+        f"SELECT DISTINCT ON ({own}) {_output(column, output)} AS answer, n.distance, {_place(column)} AS place, n.content, n.start_char,"
+        f" n.end_char\n    FROM {NEAREST} AS n JOIN {column.table.sql} AS {alias} ON {column.chunks.of_row('n', alias, keys)}\n"
+        f"    ORDER BY {own}, n.distance, n.ordinal"
+    )
+    enough = f"(SELECT pg_catalog.count(*) FROM {BEST}) OPERATOR(pg_catalog.>=) $3"
+    rest = _exact_chunks(column, output, condition, request)
+    return (f"WITH {NEAREST} AS MATERIALIZED (\n    {nearest}\n), {BEST} AS MATERIALIZED (\n    {best}\n)\n") + _ranked(
+        f"(\n    (SELECT * FROM {BEST} WHERE {enough} ORDER BY distance, place LIMIT $3)\n    UNION ALL\n"
+        f"    SELECT * FROM (\n    {rest}\n    ) AS every WHERE NOT {enough}\n)",
+        output,
+        chunks=True,
+    )
 
 
 def _index(column: Column, output: str, condition: str, request: Request) -> str:
+    if column.chunks is not None:
+        return _index_chunks(column, output, condition, request)
     alias = column.table.alias
     select = f"SELECT {_output(column, output)} AS answer"
     where = f"    FROM {column.table.sql} AS {alias}\n    WHERE {_where(column, condition, request)}\n"
     scan = f"{select}, {_distance(column)} AS distance, {_place(column)} AS place\n{where}    ORDER BY {_distance(column)} LIMIT $3"
     # The one statement goes on by itself: the second branch runs only where the index gave too few, and then answers exactly.
     rest = f"{select}, ({_distance(column)}) + 0.0::pg_catalog.float8, {_place(column)}\n{where}    ORDER BY 2, 3 LIMIT $3"
-    # Its name must be no table's: a filter's subquery would see it instead.
-    nearest = quote("pgembed nearest")
-    enough = f"(SELECT pg_catalog.count(*) FROM {nearest}) OPERATOR(pg_catalog.>=) $3"
-    return f"WITH {nearest} AS MATERIALIZED (\n    {scan}\n)\n" + _ranked(
-        f"(\n    SELECT * FROM {nearest} WHERE {enough}\n    UNION ALL\n"
-        f"    SELECT * FROM (\n    {rest}\n    ) AS every WHERE NOT {enough}\n)"
+    enough = f"(SELECT pg_catalog.count(*) FROM {NEAREST}) OPERATOR(pg_catalog.>=) $3"
+    return f"WITH {NEAREST} AS MATERIALIZED (\n    {scan}\n)\n" + _ranked(
+        f"(\n    SELECT * FROM {NEAREST} WHERE {enough}\n    UNION ALL\n"
+        f"    SELECT * FROM (\n    {rest}\n    ) AS every WHERE NOT {enough}\n)",
+        output,
     )
 
 
-def _ranked(rows: str) -> str:
+def _ranked(rows: str, output: str, *, chunks: bool = False) -> str:
+    part = "content, start_char, end_char" if chunks else "NULL::pg_catalog.text, NULL::pg_catalog.int4, NULL::pg_catalog.int4"
     return (
-        "SELECT answer, distance, pg_catalog.row_number() OVER (ORDER BY distance, place)::pg_catalog.int4 AS rank\n"
-        f"FROM {rows} AS found ORDER BY 3"
+        "SELECT answer, distance, pg_catalog.row_number() OVER (ORDER BY distance, place)::pg_catalog.int4 AS rank"
+        f"{f', {part}' if output == 'item' else ''}\nFROM {rows} AS found ORDER BY 3"
     )
 
 
@@ -251,16 +337,29 @@ def _place(column: Column) -> str:
     return f"ROW({alias}.tableoid, {alias}.ctid)"
 
 
-def _distance(column: Column) -> str:
+def _distance(column: Column, alias: str | None = None) -> str:
     query = "$2" if column.type == "vector" else f"$2::{column.vector_schema}.{column.type}"
-    return f"{column.table.alias}.{column.sql} {column.operator} {query}"
+    return f"{alias or column.table.alias}.{column.sql} {column.operator} {query}"
+
+
+def _no_vector(column: Column) -> str:
+    alias = column.table.alias
+    if column.chunks is None:
+        return f"{alias}.{column.sql} IS NULL"
+    same = column.chunks.of_row(CHUNK, alias, [key for key, _ in column.table.keys])
+    return f"NOT EXISTS (SELECT FROM {column.chunks.sql} AS {CHUNK} WHERE {same})"
 
 
 def _where(column: Column, condition: str, request: Request) -> str:
-    alias = column.table.alias
-    parts = [condition, f"{alias}.{column.sql} IS NOT NULL"]
+    parts = [f"{column.table.alias}.{column.sql} IS NOT NULL"]
     if request.max_distance is not None:
         parts.append(f"({_distance(column)}) OPERATOR(pg_catalog.<=) $4")
-    if request.leave_out is not None:
-        parts.append(f"NOT ({column.table.key_matches(alias, '$5')})")
-    return " AND ".join(parts)
+    return " AND ".join([_where_row(column, condition, request), *parts])
+
+
+def _where_row(column: Column, condition: str, request: Request) -> str:
+    """What a row must pass, whatever its vectors are."""
+    if request.leave_out is None:
+        return condition
+    left_out = f"NOT ({column.table.key_matches(column.table.alias, '$5')})"
+    return left_out if condition == "true" else f"{condition} AND {left_out}"

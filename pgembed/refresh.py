@@ -1,32 +1,43 @@
 """refresh: embeds what is pending, stale or failed, batch by batch, and counts the states of rows.
 
 One pass over the table in the order of its key. A batch is read, embedded with no lock held, and written where the source is still the
-text that was embedded; then the transaction is committed, so that an interruption loses one batch at the most.
+text that was embedded; then the transaction is committed, so that an interruption loses one batch at the most. Of a column over chunks a
+batch is as many rows as have so many chunks together.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from itertools import accumulate, pairwise
+from typing import Protocol
 
-from pgembed import columns, errors, expressions, following, text
+from pgembed import chunked, errors, following, indexing, text
+from pgembed.chunks import Chunk
 from pgembed.columns import Column, quote
 from pgembed.database import Database, Row
 
 PROGRESS_SECONDS = 5.0
 BATCH_LIMIT = 100_000
-# Below this, comparing every row is faster than an index scan and cannot miss.
-INDEX_ROWS = 5_000
-INDEX_MEMORY_LIMIT = 1 << 20  # kB of maintenance_work_mem taken for building an index, where fewer are set
-STALE, FAILED = b"\x00", b"\xff"
+# What stands before a hash in the hash column; see sql/functions/freshness.sql.
+STALE, CUT, STALE_CUT, FAILED = b"\x00", b"\x01", b"\x02", b"\xff"
+# Rows of a column over chunks that are read at a time: their texts are long, and stay in memory until they are embedded.
+LONG_ROWS = 50
 
 
-# A model, as refresh sees it: images of the embeddings of texts, in order, and how many texts were cut at the model's limit. The second
-# argument is called now and then, so that a cancel takes effect.
-Encoder: TypeAlias = Callable[[Sequence[str], Callable[[], None]], tuple[list[bytes], int]]
+class Encoder(Protocol):
+    """A model, as refresh sees it. ``check`` is called now and then, so that a cancel takes effect."""
+
+    def encode(self, texts: Sequence[str], check: Callable[[], None]) -> tuple[list[bytes], list[bool]]:
+        """Images of the embeddings of texts, in order, and of which the end was cut at the model's limit."""
+        ...
+
+    def split(self, source: str, tokens: int, overlap: int, check: Callable[[], None]) -> list[Chunk]:
+        """The chunks of a text, as `pgembed.chunks.split` makes them."""
+        ...
 
 
 @dataclass
@@ -40,6 +51,7 @@ class Tally:
     failed: int = 0
     overtaken: int = 0
     truncated: int = 0
+    chunks: int = 0
     last_error: str | None = None
     started: float = field(default_factory=time.monotonic)
     told: float = field(default_factory=time.monotonic)
@@ -72,23 +84,23 @@ def refresh(db: Database, column: Column, encode: Encoder, batch_size: int | Non
         total = _count(db, column)
     tally = Tally()
     after: list[str] | None = None
+    limit = batch_size if column.chunks is None else min(batch_size, LONG_ROWS)
     while True:
         with following.as_owner(db, column.table):
-            rows = _read(db, column, after, batch_size)
-            if rows:
-                _embed_and_write(db, column, encode, rows, tally)
-        if not rows:
+            rows = _read(db, column, after, limit)
+        for batch in _batches(db, column, encode, rows, batch_size):
+            with following.as_owner(db, column.table):
+                _embed_and_write(db, column, encode, batch, tally)
+            tally.seen += len(batch)
+            if commits:
+                db.commit()
+            _tell_progress(db, column, tally, total)
+        if len(rows) < limit:
             break
         after = list(rows[-1]["key"])
-        tally.seen += len(rows)
-        if commits:
-            db.commit()
-        _tell_progress(db, column, tally, total)
-        if len(rows) < batch_size:
-            break
     if build_index:
         with following.as_owner(db, column.table):
-            _build_index(db, column)
+            indexing.build(db, column)
     _tell_end(db, column, tally)
     return tally
 
@@ -177,77 +189,171 @@ def _is_data_error(error: Exception) -> bool:
     return isinstance(sqlstate, str) and sqlstate[:2] in ("22", "23", "38", "39", "P0", "2F", "21")
 
 
+def _batches(db: Database, column: Column, encode: Encoder, rows: list[Row], size: int) -> Iterator[list[Row]]:
+    """Rows that are embedded and written together: those of a column over chunks have their chunks with them."""
+    if column.chunks is None:
+        yield from [rows] if rows else []
+        return
+    batch: list[Row] = []
+    parts = 0
+    for row in rows:
+        made: list[Chunk] = []
+        if not text.is_empty(row["source"]) and not _is_back(row):
+            made = encode.split(row["source"], column.chunks.tokens, column.chunks.overlap, db.check_interrupts)
+        if batch and parts + len(made) > size:
+            yield batch
+            batch, parts = [], 0
+        batch.append({**row, "chunks": made})
+        parts += len(made)
+    if batch:
+        yield batch
+
+
+def _is_back(row: Row) -> bool:
+    """A text that changed and changed back: its vectors are its own."""
+    stored = row["hash"]
+    return stored is not None and len(stored) == 17 and stored[:1] in (STALE, STALE_CUT) and bool(stored[1:] == _hash(row["source"]))
+
+
 def _embed_and_write(db: Database, column: Column, encode: Encoder, rows: list[Row], tally: Tally) -> None:
     bad = [row for row in rows if row.get("error")]
     good = [row for row in rows if not row.get("error") and not row.get("gone")]
     empty = [row for row in good if text.is_empty(row["source"])]
     full = [row for row in good if not text.is_empty(row["source"])]
-    hashes = [_hash(row["source"]) for row in full]
-    # A text that changed and changed back needs no model: the vector is its own.
-    same = [row["hash"] is not None and len(row["hash"]) == 17 and row["hash"][1:] == made for row, made in zip(full, hashes, strict=True)]
-    changed = [(row, made) for row, made, is_same in zip(full, hashes, same, strict=True) if not is_same]
-    images, truncated = encode([row["source"] for row, _ in changed], db.check_interrupts)
-    written = _write(db, column, [row["key"] for row, _ in changed], images, [made for _, made in changed])
-    back = [(row["key"], made) for row, made, is_same in zip(full, hashes, same, strict=True) if is_same]
-    backs = _mark(db, column, [key for key, _ in back], [made for _, made in back], [made for _, made in back])
+    back = [row for row in full if _is_back(row)]
+    changed = [row for row in full if not _is_back(row)]
+    written, truncated, refused = _write_all(db, column, encode, changed, tally)
+    hashes = [_hash(row["source"]) for row in back]
+    restored = [(CUT if row["hash"][:1] == STALE_CUT else b"") + made for row, made in zip(back, hashes, strict=True)]
+    backs = len(_mark(db, column, [row["key"] for row in back], restored, hashes))
     nothing = [None if row["source"] is None else _hash(row["source"]) for row in empty]
-    nulls = _mark(db, column, [row["key"] for row in empty], [b""] * len(empty), nothing, clear=True)
+    cleared = _mark(db, column, [row["key"] for row in empty], [b""] * len(empty), nothing, clear=True)
+    if column.chunks is not None:
+        chunked.replace(db, column, [empty[at]["key"] for at in cleared], [[]] * len(cleared), [[]] * len(cleared))
+    nulls = len(cleared)
     _mark(db, column, [row["key"] for row in bad], [FAILED] * len(bad), None)
     tally.embedded += written
-    tally.overtaken += len(changed) - written + len(back) - backs + len(empty) - nulls
+    tally.overtaken += len(changed) - written - refused + len(back) - backs + len(empty) - nulls
     tally.unchanged += backs
     tally.null_source += nulls
-    tally.failed += len(bad)
+    tally.failed += len(bad) + refused
     tally.truncated += truncated
     if bad:
         tally.last_error = f"SQLSTATE {bad[-1]['error']} while the source was evaluated"
 
 
-def _write(db: Database, column: Column, keys: list[list[str]], images: list[bytes], hashes: list[bytes]) -> int:
-    """Write vectors where the source is still the text they were made of; return the number of rows written."""
-    if not keys:
-        return 0
+def _write_all(db: Database, column: Column, encode: Encoder, rows: list[Row], tally: Tally) -> tuple[int, int, int]:
+    """Embed and write all rows but those whose texts the model refuses, which fail.
+
+    Returns:
+        How many rows were written, how many of the texts were cut, and how many rows failed.
+    """
+    write = _write if column.chunks is None else _write_chunks
+    try:
+        return (*write(db, column, encode, rows, tally), 0)
+    except errors.TextsRefused as refused:
+        failed = [rows[at] for at in refused.positions]
+        rest = [row for at, row in enumerate(rows) if at not in set(refused.positions)]
+        tally.last_error = f"SQLSTATE {refused.sqlstate}, the model has no vector for the text: {refused.reason}"
+    _mark(db, column, [row["key"] for row in failed], [FAILED] * len(failed), [_hash(row["source"]) for row in failed])
+    written, cut, more = _write_all(db, column, encode, rest, tally)
+    return written, cut, len(failed) + more
+
+
+def _write(db: Database, column: Column, encode: Encoder, rows: list[Row], _: Tally) -> tuple[int, int]:
+    """Embed rows, and write the vectors where the source is still the text they are made of.
+
+    Returns:
+        How many rows were written, and how many of the texts were cut.
+    """
+    if not rows:
+        return 0, 0
+    images, cut = encode.encode([row["source"] for row in rows], db.check_interrupts)
+    hashes = [_hash(row["source"]) for row in rows]
     hashed = quote(str(column.hash_column))
-    types, arrays, named, join = _key_arrays(column, keys, 3)
+    types, arrays, named, join = _key_arrays(column, [row["key"] for row in rows], 4)
     cast = "" if column.type == "vector" else f"::{column.vector_schema}.{column.type}"
-    rows = _evaluate(
+    done = _evaluate(
         db,
         column,
-        f"WITH made AS (SELECT * FROM {_unnest('$1', '$2', *named[0])} AS m (image, hash, {', '.join(named[1])})),"
-        f" written AS (UPDATE {column.table.sql} AS t SET {column.sql} = pgembed._vector(m.image){cast}, {hashed} = m.hash"
+        f"WITH made AS (SELECT * FROM {_unnest('$1', '$2', '$3', *named[0])} AS m (image, hash, cut, {', '.join(named[1])})),"
+        f" written AS (UPDATE {column.table.sql} AS t SET {column.sql} = pgembed._vector(m.image){cast}, {hashed} = m.cut || m.hash"
         f" FROM made AS m WHERE {join} AND pgembed._source_hash({source_call(column)}) = m.hash RETURNING 1)"
         " SELECT pg_catalog.count(*) AS n FROM written",
-        ["pg_catalog.bytea[]", "pg_catalog.bytea[]", *types],
-        [images, hashes, *arrays],
+        ["pg_catalog.bytea[]", "pg_catalog.bytea[]", "pg_catalog.bytea[]", *types],
+        [images, hashes, [CUT if is_cut else b"" for is_cut in cut], *arrays],
     )
-    return int(rows[0]["n"])
+    return int(done[0]["n"]), sum(cut)
+
+
+def _write_chunks(db: Database, column: Column, encode: Encoder, rows: list[Row], tally: Tally) -> tuple[int, int]:
+    """As `_write`, of rows with their chunks: the chunks of a row are replaced where its source is still the text they are of."""
+    if not rows:
+        return 0, 0
+    texts = [[row["source"][chunk.start : chunk.end] for chunk in row["chunks"]] for row in rows]
+    flat = [one for of_row in texts for one in of_row]
+    images: list[bytes] = []
+    cut: list[bool] = []
+    for at in range(0, len(flat), chunked.PAGE):
+        try:
+            more, were_cut = encode.encode(flat[at : at + chunked.PAGE], db.check_interrupts)
+        except errors.TextsRefused as refused:
+            ends = list(accumulate(map(len, texts)))
+            of_rows = sorted({bisect_right(ends, at + position) for position in refused.positions})
+            raise errors.TextsRefused(refused.message, positions=tuple(of_rows), reason=refused.reason) from None
+        images += more
+        cut += were_cut
+    ends = [0, *accumulate(map(len, texts))]
+    row_cut = [any(cut[begin:end]) for begin, end in pairwise(ends)]
+    hashes = [_hash(row["source"]) for row in rows]
+    hashed = quote(str(column.hash_column))
+    types, arrays, named, join = _key_arrays(column, [row["key"] for row in rows], 4)
+    done = _evaluate(
+        db,
+        column,
+        f"WITH made AS (SELECT * FROM {_unnest('$1', '$2', '$3', *named[0])} AS m (hash, cut, position, {', '.join(named[1])}))"
+        f" UPDATE {column.table.sql} AS t SET {hashed} = m.cut || m.hash FROM made AS m"
+        f" WHERE {join} AND pgembed._source_hash({source_call(column)}) = m.hash RETURNING m.position",
+        ["pg_catalog.bytea[]", "pg_catalog.bytea[]", "pg_catalog.int4[]", *types],
+        [hashes, [CUT if is_cut else b"" for is_cut in row_cut], list(range(len(rows))), *arrays],
+    )
+    # The update has locked the rows.
+    places = sorted(row["position"] for row in done)
+    chunked.replace(
+        db,
+        column,
+        [rows[at]["key"] for at in places],
+        [[(part.start, part.end, content) for part, content in zip(rows[at]["chunks"], texts[at], strict=True)] for at in places],
+        [images[ends[at] : ends[at + 1]] for at in places],
+    )
+    tally.chunks += sum(len(texts[at]) for at in places)
+    return len(places), sum(row_cut)
 
 
 def _mark(
     db: Database, column: Column, keys: list[list[str]], hashes: list[bytes], read: Sequence[bytes | None] | None, *, clear: bool = False
-) -> int:
-    """Write the hash column where the source is still what was read; return the number of rows written.
+) -> list[int]:
+    """Write the hash column where the source is still what was read; return the positions of the rows written, among the keys.
 
     Args:
         read: hashes of the sources as they were read; None where they fail, which is not tried again.
         clear: take the vectors away: they are of texts that the rows no longer have.
     """
     if not keys:
-        return 0
+        return []
     hashed = quote(str(column.hash_column))
-    types, arrays, named, join = _key_arrays(column, keys, 3)
-    vector = f", {column.sql} = NULL" if clear else ""
+    types, arrays, named, join = _key_arrays(column, keys, 4)
+    vector = f", {column.sql} = NULL" if clear and column.chunks is None else ""
     still = f" AND pgembed._source_hash({source_call(column)}) IS NOT DISTINCT FROM m.read" if read is not None else ""
     rows = _evaluate(
         db,
         column,
-        f"WITH made AS (SELECT * FROM {_unnest('$1', '$2', *named[0])} AS m (hash, read, {', '.join(named[1])})),"
-        f" written AS (UPDATE {column.table.sql} AS t SET {hashed} = m.hash{vector} FROM made AS m WHERE {join}{still} RETURNING 1)"
-        " SELECT pg_catalog.count(*) AS n FROM written",
-        ["pg_catalog.bytea[]", "pg_catalog.bytea[]", *types],
-        [hashes, [None] * len(keys) if read is None else list(read), *arrays],
+        f"WITH made AS (SELECT * FROM {_unnest('$1', '$2', '$3', *named[0])} AS m (hash, read, position, {', '.join(named[1])}))"
+        f" UPDATE {column.table.sql} AS t SET {hashed} = m.hash{vector} FROM made AS m WHERE {join}{still} RETURNING m.position",
+        ["pg_catalog.bytea[]", "pg_catalog.bytea[]", "pg_catalog.int4[]", *types],
+        [hashes, [None] * len(keys) if read is None else list(read), list(range(len(keys))), *arrays],
     )
-    return int(rows[0]["n"])
+    return sorted(row["position"] for row in rows)
 
 
 def _hash(source: str) -> bytes:
@@ -271,43 +377,6 @@ def _unnest(*parameters: str) -> str:
     return f"ROWS FROM ({', '.join(f'pg_catalog.unnest({parameter})' for parameter in parameters)})"
 
 
-def _build_index(db: Database, column: Column) -> None:
-    """Build the vector index once the column is full: row by row it would cost several times as much."""
-    if column.index_name is not None:
-        return
-    counted = db.execute(f"SELECT pg_catalog.count({column.sql}) AS n FROM {column.table.sql}")[0]["n"]
-    dim = column.dim or 0
-    limit = 2000 if column.type == "vector" else 4000  # pgvector's own
-    if counted < INDEX_ROWS or not 0 < dim <= limit:
-        return
-    name = expressions.clip(f"{column.table.name}_{column.name}", "_idx")
-    taken = db.execute(
-        "SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = $1 AND c.relname = $2",
-        ["pg_catalog.text", "pg_catalog.text"],
-        [column.table.schema, name],
-    )
-    if taken:
-        name = ""  # PostgreSQL finds a free one
-    needed = counted * (dim * 4 + 512) // 1024  # kB: vectors and some 32 neighbours each
-    before = db.execute(
-        "SELECT pg_catalog.current_setting('maintenance_work_mem') AS now, setting::pg_catalog.int8 AS kb"
-        " FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'"
-    )[0]
-    wanted = min(INDEX_MEMORY_LIMIT, max(int(before["kb"]), needed))
-    _set(db, "maintenance_work_mem", f"{wanted}kB")
-    db.execute(
-        f"CREATE INDEX {quote(name) if name else ''} ON {column.table.sql} USING hnsw"
-        f" ({column.sql} {column.vector_schema}.{column.type}_{columns.OPCLASSES[column.metric]})"
-    )
-    _set(db, "maintenance_work_mem", str(before["now"]))
-    db.notice(f"built an hnsw index over {counted} rows of {column.label}")
-
-
-def _set(db: Database, name: str, value: str) -> None:
-    db.execute("SELECT pg_catalog.set_config($1, $2, true)", ["pg_catalog.text", "pg_catalog.text"], [name, value])
-
-
 def _tell_progress(db: Database, column: Column, tally: Tally, total: int) -> None:
     now = time.monotonic()
     if now - tally.told < PROGRESS_SECONDS or tally.seen >= total:
@@ -320,7 +389,7 @@ def _tell_progress(db: Database, column: Column, tally: Tally, total: int) -> No
 
 def _tell_end(db: Database, column: Column, tally: Tally) -> None:
     seconds = time.monotonic() - tally.started
-    parts = [f"{tally.embedded} rows embedded"]
+    parts = [f"{tally.embedded} rows embedded" + (f" in {tally.chunks} chunks" if column.chunks else "")]
     parts += [f"{tally.unchanged} had their old text again"] if tally.unchanged else []
     parts += [f"{tally.null_source} without text"] if tally.null_source else []
     parts += [f"{tally.overtaken} changed meanwhile and are still stale"] if tally.overtaken else []
@@ -328,7 +397,8 @@ def _tell_end(db: Database, column: Column, tally: Tally) -> None:
     if tally.truncated:
         db.notice(
             f"{column.label}: {tally.truncated} texts were longer than the model reads; their ends are not in the vectors",
-            hint="pgembed.token_count(text) tells a text's length, pgembed.models.max_tokens the limit.",
+            hint="pgembed.token_count(text) tells a text's length, pgembed.models.max_tokens the limit; add_embedding(..., chunk_tokens =>"
+            f" 200) embeds a text in parts. Rows where pgembed.truncated({quote(str(column.hash_column))}).",
         )
     if tally.failed:
         db.warning(
@@ -352,7 +422,7 @@ def states(db: Database, column: Column) -> Row | None:
         " FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = ANY ($2)) AS yes"
         " FROM pg_catalog.pg_class AS c WHERE c.oid = $1",
         ["pg_catalog.oid", "pg_catalog.text[]"],
-        [found.oid, [column.name, *hashed]],
+        [found.oid, [*hashed] if column.chunks else [column.name, *hashed]],
     )
     if not allowed or not allowed[0]["yes"]:
         return None
@@ -360,5 +430,12 @@ def states(db: Database, column: Column) -> Row | None:
     counts = ", ".join(
         f"pg_catalog.count(*) FILTER (WHERE s = '{name}') AS {name}" for name in ("fresh", "stale", "pending", "failed", "null_source")
     )
-    inner = f"SELECT {state} AS s FROM {found.sql} AS t OFFSET 0"
-    return db.execute(f"SELECT pg_catalog.count(*) AS rows, {counts} FROM ({inner}) AS counted")[0]
+    is_cut = f"pgembed.truncated(t.{quote(column.hash_column)})" if column.hash_column else "false"
+    inner = f"SELECT {state} AS s, {is_cut} AS c FROM {found.sql} AS t OFFSET 0"
+    counted = dict(
+        db.execute(
+            f"SELECT pg_catalog.count(*) AS rows, {counts}, pg_catalog.count(*) FILTER (WHERE c) AS truncated FROM ({inner}) AS counted"
+        )[0]
+    )
+    counted["chunks"] = None if column.chunks is None else chunked.count(db, column.chunks)
+    return counted

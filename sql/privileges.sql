@@ -1,6 +1,13 @@
 -- Everybody may use pgembed on what they may read; the registry is written only through functions.
 GRANT USAGE ON SCHEMA pgembed TO PUBLIC;
-GRANT SELECT ON pgembed._setting, pgembed._embedding, pgembed._linker TO PUBLIC;
+GRANT SELECT ON pgembed._setting, pgembed._model, pgembed._embedding, pgembed._linker TO PUBLIC;
 GRANT SELECT ON pgembed.models, pgembed.embeddings, pgembed.linkers TO PUBLIC;
 -- What all columns and backends depend on is an administrator's choice.
 REVOKE ALL ON FUNCTION pgembed.set_default_model(text) FROM PUBLIC;
+-- These open files, call URLs, or let others do so.
+REVOKE ALL ON FUNCTION pgembed.register_model(
+    text, text, int, int, boolean, text, text, text, regclass, name, regclass, name, text, text, text, jsonb
+) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembed.drop_model(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembed.grant_model(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembed.revoke_model(text) FROM PUBLIC;

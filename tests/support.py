@@ -71,3 +71,9 @@ def objects(db: Connection) -> list[Any]:
         ORDER BY 1, 2
         """
     ).fetchall()
+
+
+def found_chunks(db: Connection, arguments: str, function: str = "search") -> list[tuple[int, str | None]]:
+    """Ids of the documents that a search finds, in order of rank, and their nearest chunks."""
+    statement = f"SELECT (item).id, chunk FROM pgembed.{function}(NULL::doc, {arguments}) ORDER BY rank"
+    return [(row[0], row[1]) for row in db.execute(statement).fetchall()]

@@ -1,6 +1,7 @@
 """Models: texts -> float32 (n, dim). ``load(name)`` gives an installed one; each kind has a file of its own.
 
-``contract`` says what a model is, ``store`` keeps installed ones as files, ``options`` makes one of another.
+``contract`` says what a model is, ``store`` keeps installed ones as files, ``options`` makes one of another, ``basis`` makes bases.
+Names that a database knows beside the installed ones are the business of ``pgembed.catalogue``.
 """
 
 from __future__ import annotations
@@ -10,19 +11,21 @@ from collections import OrderedDict
 from pathlib import Path
 
 from pgembed import errors
+from pgembed.models import store
 from pgembed.models.contract import ROLES, Encoded, Model, ModelInfo, Role, no_check
-from pgembed.models.options import Adapted, Options, derive, needs_adapting
+from pgembed.models.options import Adapted, Options, derive
 from pgembed.models.store import check_name, installed, models_dir, place_of, read_info
 
 __all__ = [
-    "ROLES", "Encoded", "Model", "ModelInfo", "Options", "Role", "check_name", "derive", "forget", "info", "installed", "load",
-    "models_dir", "no_check", "read_info",
+    "ROLES", "Encoded", "Model", "ModelInfo", "Role", "no_check", "check_name", "installed", "models_dir", "read_info", "info", "load",
+    "forget", "Adapted", "Options", "derive",
 ]  # fmt: skip
 
 # Models that a session keeps in memory, the least used of which goes first. Each costs up to tens of megabytes of its own; a session
 # that compares models holds two.
 CACHED_MODELS = 3
-_cache: OrderedDict[tuple[str, int | None], Model] = OrderedDict()
+# As the kind gives it, without prompts, and the description with them.
+_cache: OrderedDict[tuple[str, int | None], tuple[Model, ModelInfo]] = OrderedDict()
 
 
 def info(name: str, fingerprint: str | None = None) -> ModelInfo:
@@ -39,30 +42,34 @@ def info(name: str, fingerprint: str | None = None) -> ModelInfo:
     return read_info(place_of(name, fingerprint))
 
 
-def load(name: str, fingerprint: str | None = None, layers: int | None = None) -> Model:
+def load(name: str, fingerprint: str | None = None, layers: int | None = None, *, prompts: bool = True) -> Model:
     """An installed model, from the session's cache or from its files.
 
     Args:
         name: as in ``installed()``.
         fingerprint: the one that stored vectors were made with; None for the current revision.
         layers: of a transformer, how many to run; None for all that it was installed with.
+        prompts: put the prompts before texts that the model was installed with; False is for what adds others in their place.
     Raises:
         InvalidParameter: the name can't be one.
         UnknownObject: no such model is installed.
         NotReady: it is installed, and not with this fingerprint.
         FileMissing, FileDamaged: a file of it is missing or has not its size.
     """
-    if fingerprint is not None and (kept := _kept(fingerprint, layers)) is not None:
-        return kept
-    place = place_of(name, fingerprint)
-    # A revision never changes, so its folder's name says as much as its fingerprint.
-    kept = _kept(place.name, layers)
+    # A look at one link says what a name points to; all else is looked at once a session.
+    meant = store.points_to(name) if fingerprint is None else fingerprint
+    kept = _kept(meant, layers) if meant is not None else None
     if kept is None:
-        kept = _open(read_info(place), place, layers)
-        while len(_cache) >= CACHED_MODELS:
-            _cache.popitem(last=False)
-        _cache[_key(place.name, layers)] = kept
-    return kept
+        place = place_of(name, fingerprint)
+        # A revision never changes, so its folder's name says as much as its fingerprint.
+        kept = _kept(place.name, layers)
+        if kept is None:
+            kept = _open(read_info(place), place, layers)
+            while len(_cache) >= CACHED_MODELS:
+                _cache.popitem(last=False)
+            _cache[_key(place.name, layers)] = kept
+    plain, described = kept
+    return Adapted(plain, described) if prompts and plain.info != described else plain
 
 
 def forget() -> None:
@@ -74,7 +81,7 @@ def _key(fingerprint: str, layers: int | None) -> tuple[str, int | None]:
     return fingerprint[:16], layers
 
 
-def _kept(fingerprint: str, layers: int | None) -> Model | None:
+def _kept(fingerprint: str, layers: int | None) -> tuple[Model, ModelInfo] | None:
     key = _key(fingerprint, layers)
     found = _cache.get(key)
     if found is not None:
@@ -82,12 +89,10 @@ def _kept(fingerprint: str, layers: int | None) -> Model | None:
     return found
 
 
-def _open(found: ModelInfo, place: Path, layers: int | None) -> Model:
+def _open(found: ModelInfo, place: Path, layers: int | None) -> tuple[Model, ModelInfo]:
     if layers is not None and layers != found.layers:
         found = derive(found, found.name, Options(layers=layers))
-    # A kind gives what its files hold and says so in its own info: all dimensions, no prompts.
-    opened = _open_kind(dataclasses.replace(found, query_prompt="", document_prompt=""), place)
-    return Adapted(opened, found) if needs_adapting(found, opened.info) else opened
+    return _open_kind(dataclasses.replace(found, query_prompt="", document_prompt=""), place), found
 
 
 def _open_kind(found: ModelInfo, place: Path) -> Model:

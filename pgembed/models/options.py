@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Rows multiplied by a basis at a time. Always as many, filled up with zeros: a product's last bits may depend on its shape.
-_BASIS_ROWS = 64
-
 
 @dataclass(frozen=True)
 class Options:
@@ -149,13 +146,10 @@ def _normalized(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _turned(vectors: NDArray[np.float32], basis: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each row multiplied by the basis, one at a time: in a product of matrices the last bits of a row depend on its place."""
     import numpy as np
 
-    out = np.empty_like(vectors, order="C")
-    block = np.zeros((_BASIS_ROWS, vectors.shape[1]), np.float32)
-    for start in range(0, len(vectors), _BASIS_ROWS):
-        rows = vectors[start : start + _BASIS_ROWS]
-        block[: len(rows)] = rows
-        block[len(rows) :] = 0
-        out[start : start + len(rows)] = (block @ basis.T)[: len(rows)]
+    out = np.empty(vectors.shape, np.float32)
+    for row, made in zip(vectors, out, strict=True):
+        np.dot(basis, row, out=made)
     return out

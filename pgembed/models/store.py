@@ -16,7 +16,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ _DIGITS = 16  # of a fingerprint, in the name of a revision's folder
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _REPAIR = "Install the model again."
+
+# Looked into after models_dir(), for known fingerprints only: where a server keeps what was registered from a folder.
+_further_places: list[Path] = []
 
 
 def models_dir() -> Path:
@@ -45,15 +48,25 @@ def models_dir() -> Path:
     return prefix / "share" / "pgembed" / "models"
 
 
+def search_also(place: Path) -> None:
+    """Let ``place_of`` look for fingerprints in one more directory of models; called by code that knows whose directory it is."""
+    if place not in _further_places:
+        _further_places.append(place)
+
+
+def names(target: Path | None = None) -> list[str]:
+    """Names of all models in a directory, ``models_dir()`` by default, whole or damaged."""
+    # A name with a leading dot is a model that is being installed.
+    return sorted(p.parent.name for p in (target or models_dir()).glob(f"*/{CURRENT}") if not p.parent.name.startswith("."))
+
+
 def installed() -> list[ModelInfo]:
     """The current revision of every installed model, by name; [] where there are none.
 
     Raises:
         FileDamaged: a description can't be read.
     """
-    # A name with a leading dot is a model that is being installed.
-    places = sorted(p.parent for p in models_dir().glob(f"*/{CURRENT}/{DESCRIPTION}") if not p.parts[-3].startswith("."))
-    return [read_info(place) for place in places]
+    return [read_info(models_dir() / name / CURRENT) for name in names() if (models_dir() / name / CURRENT / DESCRIPTION).exists()]
 
 
 def place_of(name: str, fingerprint: str | None = None) -> Path:
@@ -67,23 +80,37 @@ def place_of(name: str, fingerprint: str | None = None) -> Path:
         NotReady: the model is installed, and not in this revision.
     """
     check_name(name)
-    home = models_dir() / name
-    current = home / CURRENT
-    if not current.is_dir():
-        known = ", ".join(sorted(p.parent.name for p in models_dir().glob(f"*/{CURRENT}") if not p.parent.name.startswith(".")))
+    places: list[Path] = [models_dir(), *(_further_places if fingerprint is not None else [])]
+    homes = [place / name for place in places if (place / name / CURRENT).is_dir()]
+    if not homes:
+        known = ", ".join(names())
         raise errors.UnknownObject(
             f'model "{name}" does not exist',
             hint=f"Installed models: {known}." if known else f'No model is installed in "{models_dir()}".',
         )
+    current = homes[0] / CURRENT
     if fingerprint is None:
         return current.resolve()
-    place = home / fingerprint[:_DIGITS]
-    if not place.is_dir():
+    found = [home / fingerprint[:_DIGITS] for home in homes if (home / fingerprint[:_DIGITS]).is_dir()]
+    if not found:
         raise errors.NotReady(
             f'model "{name}" has fingerprint {current.resolve().name[:12]}, expected {fingerprint[:12]}',
             hint="Install the model that the vectors were made with, or embed the rows again with the installed one.",
         )
-    return place
+    return found[0]
+
+
+def points_to(name: str) -> str | None:
+    """The first digits of the fingerprint that the name of an installed model points to; None where there is no such model.
+
+    Raises:
+        InvalidParameter: the name can't be one.
+    """
+    check_name(name)
+    try:
+        return os.readlink(f"{models_dir()}/{name}/{CURRENT}")
+    except OSError:
+        return None
 
 
 def check_name(name: str) -> None:
@@ -166,7 +193,7 @@ def is_whole(place: Path, fingerprint: str) -> bool:
 
 
 @contextmanager
-def new_revision(target: Path, info: ModelInfo) -> Iterator[Path | None]:
+def new_revision(target: Path, info: ModelInfo, files: Collection[str] = ()) -> Iterator[Path | None]:
     """Install a revision: yields a folder to write its files into, and describes, checks and publishes it afterwards.
 
     Yields None where the revision is there already and whole: then the name is only pointed to it. A failure inside leaves
@@ -174,11 +201,12 @@ def new_revision(target: Path, info: ModelInfo) -> Iterator[Path | None]:
 
     Args:
         target: the directory of all models, made where it is missing.
+        files: names that a whole revision has among its own; one that an older version wrote may lack some.
     """
     check_name(info.name)
     home = target / info.name
     place = home / info.fingerprint[:_DIGITS]
-    if is_whole(place, info.fingerprint):
+    if is_whole(place, info.fingerprint) and set(files) <= set(read_description(place)["files"]):
         yield None
         _point(home, place.name)
         return

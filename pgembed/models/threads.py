@@ -32,5 +32,7 @@ def signals_blocked() -> Iterator[None]:
 
 
 def thread_count() -> int:
-    """How many threads a model may use: the cores this process may run on, at most ``MOST_THREADS``."""
-    return min(len(os.sched_getaffinity(0)), MOST_THREADS)
+    """How many threads a model may use: half of the cores this process may run on, for the server has other backends; two where there
+    are two, and at most ``MOST_THREADS``."""
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, max(2, cores // 2), MOST_THREADS)

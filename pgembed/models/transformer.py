@@ -8,9 +8,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgembed import text as text_room
-from pgembed.models import threads
+from pgembed.models import memory, runtime, store, threads, workers
 from pgembed.models.contract import Encoded, ModelInfo, Role, no_check
+from pgembed.models.tokens import Tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # Tokens in one call of the graph. More are not faster on a CPU (activations leave its caches), and a cancel waits for
 # one call.
 BATCH_TOKENS = 256
+
+# From so many batches on it is worth it to run them side by side.
+_MANY_BATCHES = 4
 
 # Characters tokenised between two looks for a cancel: some 50 ms.
 _CHECK_CHARS = 100_000
@@ -29,30 +32,39 @@ class Transformer:
 
     Texts of equal token count share a call and nothing is ever padded: padding makes a text's vector depend, in its
     last bits, on the texts beside it, and costs time; without it the vector is the same bits alone and in any batch.
+
+    Args:
+        info: what is wanted of the model in ``place``: its own description, or one of fewer layers.
+        graph: the graph's file; by default the one for the layers that ``info`` says.
     """
 
-    def __init__(self, info: ModelInfo, place: Path) -> None:
-        with threads.signals_blocked():
-            import numpy  # noqa: F401  (its BLAS starts threads when it is imported)
-            import onnxruntime
-            import tokenizers
-
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = threads.thread_count()
-            options.inter_op_num_threads = 1
-            # Spinning threads of an idle backend would take the cores of the others.
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-            options.log_severity_level = 3
-            self._session: Any = onnxruntime.InferenceSession(str(place / "model.onnx"), options, providers=["CPUExecutionProvider"])
-            self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(place / "tokenizer.json"))
+    def __init__(self, info: ModelInfo, place: Path, graph: str | None = None) -> None:
+        self._path = place / (graph or _graph(info, place))
+        self._session: Any = runtime.open_session(self._path)
+        self._batch_session: Any = None
+        self._tokens = Tokens(place)
         self._info = info
-        # The special tokens around a text, [CLS] and [SEP]: those of no text at all.
-        self._first, self._last = self._tokenizer.encode("").ids
+        memory.trim_memory()
 
     @property
     def info(self) -> ModelInfo:
         """The model's description."""
         return self._info
+
+    @property
+    def tokenizer_json(self) -> str:
+        """The text of tokenizer.json, truncation and padding off."""
+        return self._tokens.json()
+
+    @property
+    def special_tokens(self) -> tuple[list[int], list[int]]:
+        """The tokens that the tokenizer puts before and after a text, such as [CLS] and [SEP]."""
+        return list(self._tokens.before), list(self._tokens.after)
+
+    @property
+    def largest_token(self) -> int:
+        """The largest number in the tokenizer's vocabulary."""
+        return self._tokens.largest
 
     def encode(self, texts: Sequence[str], check: Callable[[], None] = no_check, role: Role = "document") -> Encoded:
         """Embed texts, as ``pgembed.models.Model.encode`` says."""
@@ -60,47 +72,79 @@ class Transformer:
 
         tokens, truncated = self._tokenize(texts, check)
         vectors = np.empty((len(texts), self._info.dim), np.float32)
-        # Shortest first, so that a batch's cost grows steadily and a cancel is seen soon.
-        order = sorted(range(len(texts)), key=lambda i: len(tokens[i]))
+        batches: list[list[int]] = []
+        # Longest first: towards the end no thread is left alone with a long one.
+        order = sorted(range(len(texts)), key=lambda i: -len(tokens[i]))
         for length, group in groupby(order, key=lambda i: len(tokens[i])):
             rows = list(group)
+            if length == 0:
+                # No words, and a tokenizer that adds none of its own.
+                vectors[rows] = 0
+                continue
             step = max(1, BATCH_TOKENS // length)
-            for start in range(0, len(rows), step):
-                check()
-                batch = rows[start : start + step]
-                vectors[batch] = self._run(np.array([tokens[i] for i in batch], np.int64))
+            batches += [rows[start : start + step] for start in range(0, len(rows), step)]
+        # Several batches are faster side by side, with one thread each; one alone is faster with all threads.
+        session = self._session if len(batches) < _MANY_BATCHES else self._side_by_side()
+
+        def run(batch: list[int]) -> None:
+            vectors[batch] = _run(session, np.array([tokens[i] for i in batch], np.int64), "embedding")
+
+        workers.spread(run, batches, check, 1 if session is self._session else threads.thread_count())
         return Encoded(vectors, truncated)
+
+    def pool(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Vectors of token sequences, pooled and not normalised: what ``encode`` gives before it makes lengths 1.
+
+        Args:
+            ids: int64, shape (batch, seq), seq from 1 to max_tokens; special tokens are the caller's to put.
+        Returns:
+            float32, shape (batch, dim), row i for row i of ids.
+        """
+        return _run(self._session, ids, "pooled")
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """As ``pgembed.models.Model.token_spans`` says."""
-        spans: list[tuple[int, int]] = self._tokenizer.encode(text, add_special_tokens=False).offsets
-        return [span for span in spans if span[0] < span[1]]
+        return self._tokens.spans(text)
 
     def token_count(self, text: str) -> int:
         """How many tokens the text has, special ones included, before any truncation."""
-        return len(self._tokenizer.encode(text).ids)
+        return self._tokens.count(text)
 
-    def _run(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """One call of the graph: int64 (batch, seq) -> float32 (batch, dim)."""
-        import numpy as np
-
-        vectors: NDArray[np.float32] = self._session.run(["embedding"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0]
-        return vectors
+    def _side_by_side(self) -> Any:
+        """The session for many batches, opened when a process first has so many: its weights are the same pages of the same file."""
+        if self._batch_session is None:
+            self._batch_session = runtime.open_session(self._path, 1) if threads.thread_count() > 1 else self._session
+        return self._batch_session
 
     def _tokenize(self, texts: Sequence[str], check: Callable[[], None]) -> tuple[list[list[int]], NDArray[np.bool_]]:
         import numpy as np
 
-        limit = (self._info.max_tokens or sys.maxsize) - 2
+        before, after = self._tokens.before, self._tokens.after
+        limit = (self._info.max_tokens or sys.maxsize) - len(before) - len(after)
         tokens: list[list[int]] = []
         truncated = np.zeros(len(texts), np.bool_)
         unchecked = 0
         for i, text in enumerate(texts):
             # One text a call, not encode_batch: that starts a pool of threads, outside of any signal mask of ours, to
             # save less than a hundredth of the model's own time.
-            ids, truncated[i] = text_room.first_tokens(self._tokenizer, text, limit)
-            tokens.append([self._first, *ids, self._last])
+            ids, truncated[i] = self._tokens.first(text, limit)
+            tokens.append([*before, *ids, *after])
             unchecked += len(text)
             if unchecked > _CHECK_CHARS:
                 check()
                 unchecked = 0
         return tokens, truncated
+
+
+def _run(session: Any, ids: NDArray[np.int64], output: str) -> NDArray[np.float32]:
+    """One call of the graph: int64 (batch, seq) -> float32 (batch, dim)."""
+    import numpy as np
+
+    vectors: NDArray[np.float32] = session.run([output], {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0]
+    return vectors
+
+
+def _graph(info: ModelInfo, place: Path) -> str:
+    """The file of the graph with as many layers as wanted: the model's own, or a shorter one beside it."""
+    own = store.read_description(place).get("layers")
+    return "model.onnx" if info.layers == own else f"model-{info.layers}.onnx"

@@ -29,6 +29,21 @@ class Hits(Subquery):
         """1 for the nearest row; order by it, since a statement around a search has no order of its own."""
         return self.c[self._names["rank"]]
 
+    @property
+    def chunk(self) -> ColumnElement[str | None]:
+        """The part of the row's text that is nearest to the query, in a column over chunks; else NULL."""
+        return self.c[self._names["chunk"]]
+
+    @property
+    def start_char(self) -> ColumnElement[int | None]:
+        """Where that part begins in the source text, counted from 1."""
+        return self.c[self._names["start_char"]]
+
+    @property
+    def end_char(self) -> ColumnElement[int | None]:
+        """Where it ends, exclusive: its length is end_char - start_char."""
+        return self.c[self._names["end_char"]]
+
     _names: dict[str, str]
 
 
@@ -120,8 +135,8 @@ def search(
         recall: share of the true k nearest that is asked for, above 0 and at most 1.
         exact: compare every row that passes.
     Returns:
-        A selectable: ``.entity`` (of a mapped class), ``.distance``, ``.rank``, ``.c``. It has fewer than k rows only where fewer rows
-        with a vector pass.
+        A selectable: ``.entity`` (of a mapped class), ``.distance``, ``.rank``, ``.chunk``, ``.start_char``, ``.end_char``, ``.c``. It has
+        fewer than k rows only where fewer rows with a vector pass.
     Raises:
         errors.InvalidParameter: the target is neither a mapped class nor a Table.
         errors.NotSupported: the class is spread over several tables; or, when the statement is compiled, the filter reads other tables
@@ -218,7 +233,8 @@ def _hits(function: str, found: Target, arguments: dict[str, ColumnElement[Any]]
         condition=("filter", found.condition(condition), {found.table.name: found.table}),
     )
     made: type[Hits] = Hits if found.entity is None else EntityHits
-    hits = calls.rows_of(made, call, {"item": (found, "")}, {"distance": Float(), "rank": Integer()})
+    others = {"distance": Float(), "rank": Integer(), "chunk": Text(), "start_char": Integer(), "end_char": Integer()}
+    hits = calls.rows_of(made, call, {"item": (found, "")}, others)
     if isinstance(hits, EntityHits):
         hits._entity = found.entity
     return hits

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import plpy
 
 import pgembed
-from pgembed import errors
+from pgembed import database, errors
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,6 +24,8 @@ R = TypeVar("R")
 _Reported = type("pgembed", (plpy.Error,), {"__module__": "builtins", "__doc__": "An error on its way to the user."})
 
 _checked = False
+
+database.server_folder = Path.cwd()
 
 
 def boundary(function: Callable[P, R]) -> Callable[P, R]:

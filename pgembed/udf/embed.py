@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from functools import lru_cache
 
-from pgembed import columns, errors, models, text, vectors
+from pgembed import catalogue, columns, errors, models, text, vectors
 from pgembed.udf import boundary, registry
 from pgembed.udf.connection import DATABASE
 from pgembed.udf.embeddings import column_model
-from pgembed.udf.models import default_model
 
 # In ORDER BY embedding <=> embed_query(...) PostgreSQL calls a stable function once a row of a sequential scan, and does not say when a
 # statement begins. What the registry said of a column is trusted for a moment that is short beside any statement which matters.
@@ -17,25 +16,27 @@ TRUST_SECONDS = 0.01
 COLUMN_MODELS = 64
 _column_models: dict[tuple[str | None, str | None], tuple[float, int, str, str]] = {}
 
-ROLES = ("query", "document")
-
 
 @boundary
 def embed(content: str | None, model: str | None, role: str | None) -> bytes | None:
     """Body of `pgembed._embed`: image of the embedding of a text; NULL gives NULL."""
-    _check_role(role)
-    chosen = models.load(default_model() if model is None else model)
-    return None if content is None else _image(chosen.info.name, chosen.info.fingerprint, content)
+    chosen_role = _checked_role(role)
+    if content is None:
+        catalogue.describe(DATABASE, model)
+        return None
+    chosen = catalogue.resolve(DATABASE, model, by_backend=True).info
+    return _image(chosen.name, chosen.fingerprint, chosen_role, content)
 
 
 @boundary
 def embed_many(content: list[str | None] | None, model: str | None, role: str | None, vector_type: int) -> bytes | None:
     """Body of `pgembed._embed_many`: image of the array of embeddings, in the order of the texts; NULL stays NULL, NULL for the array
     gives NULL."""
-    _check_role(role)
-    chosen = models.load(default_model() if model is None else model)
+    chosen_role = _checked_role(role)
     if content is None:
+        catalogue.describe(DATABASE, model)
         return None
+    chosen = catalogue.resolve(DATABASE, model, by_backend=True)
     if any(isinstance(element, list) for element in content):
         raise errors.InvalidParameter("content must be a one-dimensional array", hint="unnest() and array_agg() flatten an array.")
     given = [position for position, element in enumerate(content) if element is not None]
@@ -43,7 +44,13 @@ def embed_many(content: list[str | None] | None, model: str | None, role: str | 
     for position, element in zip(given, texts, strict=True):
         if text.is_empty(element):
             raise _empty(f"text {position + 1} of {len(content)}")
-    made = chosen.encode(texts, DATABASE.check_interrupts)
+    try:
+        made = chosen.encode(texts, DATABASE.check_interrupts, chosen_role)
+    except errors.TextsRefused as refused:
+        position = given[refused.positions[0]] + 1  # the model has not seen the NULLs
+        raise errors.InvalidParameter(
+            f"text {position} of {len(content)}: {refused.reason}", hint=refused.hint, detail=refused.detail
+        ) from None
     _tell_truncated(int(made.truncated.sum()), chosen)
     return vectors.to_array_image(made.vectors, [element is not None for element in content], vector_type)
 
@@ -54,27 +61,30 @@ def embed_query(target: str | None, content: str | None, column_name: str | None
     now = time.monotonic()
     known = _column_models.get((target, column_name))
     if known is None or known[0] < now or known[1] != registry.generation():
-        model = column_model(columns.column(DATABASE, target, column_name))
+        model = column_model(columns.column(DATABASE, target, column_name), by_backend=True)
         if len(_column_models) >= COLUMN_MODELS:
             _column_models.clear()
         known = (now + TRUST_SECONDS, registry.generation(), model.info.name, model.info.fingerprint)
         _column_models[target, column_name] = known
-    return None if content is None else _image(known[2], known[3], content)
+    return None if content is None else _image(known[2], known[3], "query", content)
 
 
 @boundary
 def token_count(content: str | None, model: str | None) -> int | None:
     """Body of `pgembed.token_count`: tokens of a text with the model's own marks, uncut; NULL gives NULL."""
-    chosen = models.load(default_model() if model is None else model)
-    return None if content is None else chosen.token_count(content)
+    if content is None:
+        catalogue.describe(DATABASE, model)
+        return None
+    # Of a remote model this is an estimate, for which nobody is called.
+    return catalogue.resolve(DATABASE, model, by_backend=False).token_count(content)
 
 
 @lru_cache(maxsize=256)
-def _image(name: str, fingerprint: str, content: str) -> bytes:
+def _image(name: str, fingerprint: str, role: models.Role, content: str) -> bytes:
     if text.is_empty(content):
         raise _empty("text")
-    model = models.load(name, fingerprint)
-    made = model.encode([content], DATABASE.check_interrupts)
+    model = catalogue.resolve(DATABASE, name, fingerprint, by_backend=True)
+    made = model.encode([content], DATABASE.check_interrupts, role)
     _tell_truncated(int(made.truncated.sum()), model)
     return vectors.to_images(made.vectors)[0]
 
@@ -94,6 +104,8 @@ def _tell_truncated(count: int, model: models.Model) -> None:
         )
 
 
-def _check_role(role: str | None) -> None:
-    if role not in ROLES:
-        raise errors.InvalidParameter(f"role must be query or document, not {role or 'NULL'}", hint="query is the default for one text.")
+def _checked_role(role: str | None) -> models.Role:
+    for known in models.ROLES:
+        if role == known:
+            return known
+    raise errors.InvalidParameter(f"role must be query or document, not {role or 'NULL'}", hint="query is the default for one text.")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pgembed import columns, declarations, errors, models, vectors
+from pgembed import catalogue, chunks, columns, declarations, errors, models, vectors
 from pgembed import refresh as refreshing
 from pgembed.udf import boundary, registry
 from pgembed.udf.connection import DATABASE
-from pgembed.udf.models import default_model
 
 
 @boundary
@@ -20,10 +19,17 @@ def add_embedding(
     column_name: str | None,
     sync: str | None,
     metric: str | None,
+    chunk_tokens: int | None,
+    chunk_overlap: int | None,
 ) -> None:
     """Body of `pgembed.add_embedding`."""
-    info = models.info(default_model() if model is None else model)
-    declarations.add(DATABASE, registry.write_for, target, source, info, column_name, sync, metric)
+    info = catalogue.describe(DATABASE, model)
+    limits = None
+    if chunk_tokens is not None:
+        limits = _limits(info, chunk_tokens, chunk_overlap or 0)
+    elif chunk_overlap is not None:
+        raise errors.NullNotAllowed("chunk_overlap needs chunk_tokens", hint="chunk_tokens => 200 embeds a text in parts of 200 tokens.")
+    declarations.add(DATABASE, registry.write_for, target, source, info, column_name, sync, metric, limits)
 
 
 @boundary
@@ -36,7 +42,7 @@ def adopt_embedding(
     sync: str | None,
 ) -> None:
     """Body of `pgembed.adopt_embedding`."""
-    info = models.info(model) if model is not None else None
+    info = catalogue.describe(DATABASE, model) if model is not None else None
     declarations.adopt(DATABASE, registry.write_for, target, column_name, info, source, metric, sync)
 
 
@@ -48,11 +54,27 @@ def alter_embedding(
     model: str | None,
     metric: str | None,
     sync: str | None,
+    chunk_tokens: int | None,
+    chunk_overlap: int | None,
 ) -> None:
     """Body of `pgembed.alter_embedding`."""
-    info = models.info(model) if model is not None else None
+    info = catalogue.describe(DATABASE, model) if model is not None else None
     column = columns.column(DATABASE, target, column_name)
-    declarations.alter(DATABASE, registry.write_for, column, source, info, metric, sync)
+    limits = None
+    if chunk_tokens is not None or chunk_overlap is not None or (info is not None and column.chunks is not None):
+        if column.chunks is None:
+            raise errors.NotSupported(
+                f"{column.label} has one vector for each row",
+                hint="Drop it and add it again with chunk_tokens, or add a second column.",
+            )
+        asked = (
+            column.chunks.tokens if chunk_tokens is None else chunk_tokens,
+            column.chunks.overlap if chunk_overlap is None else chunk_overlap,
+        )
+        limits = _limits(info or catalogue.describe(DATABASE, column.model, column.fingerprint), *asked)
+        if limits == (column.chunks.tokens, column.chunks.overlap):
+            limits = None
+    declarations.alter(DATABASE, registry.write_for, column, source, info, metric, sync, limits)
 
 
 @boundary
@@ -77,7 +99,7 @@ def refresh(target: str | None, column_name: str | None, batch_size: int | None,
         column.table.must_own()
         if column.renamed:
             declarations.realign(DATABASE, registry.write_for, column)
-        tally = refreshing.refresh(DATABASE, column, _encoder(column), batch_size, build_index=bool(build_index))
+        tally = refreshing.refresh(DATABASE, column, _Encoder(column), batch_size, build_index=bool(build_index))
         registry.write_for(
             column.table,
             "UPDATE pgembed._embedding SET last_error = $3 WHERE table_name = $1::oid::regclass AND column_name = $2"
@@ -105,19 +127,47 @@ def states() -> list[dict[str, Any]]:
     return lines
 
 
-def _encoder(column: columns.Column) -> Callable[[Sequence[str], Callable[[], None]], tuple[list[bytes], int]]:
-    def encode(texts: Sequence[str], check: Callable[[], None]) -> tuple[list[bytes], int]:
+class _Encoder:
+    """`pgembed.refresh.Encoder` of a column's model, which is loaded when it is first needed."""
+
+    def __init__(self, column: columns.Column) -> None:
+        self._column = column
+
+    def encode(self, texts: Sequence[str], check: Callable[[], None]) -> tuple[list[bytes], list[bool]]:
+        """Images of the embeddings of texts, and which of them were cut."""
         if not texts:
-            return [], 0
-        made = column_model(column).encode(texts, check)
-        return vectors.to_images(made.vectors), int(made.truncated.sum())
+            return [], []
+        made = column_model(self._column, by_backend=False).encode(texts, check, "document")
+        return vectors.to_images(made.vectors), made.truncated.tolist()
 
-    return encode
+    def split(self, source: str, tokens: int, overlap: int, check: Callable[[], None]) -> list[chunks.Chunk]:
+        """The chunks of a text."""
+        return chunks.split(source, column_model(self._column, by_backend=False).token_spans, tokens, overlap, check)
 
 
-def column_model(column: columns.Column) -> models.Model:
+def _limits(info: models.ModelInfo, tokens: int, overlap: int) -> tuple[int, int]:
+    """The limits of a column's chunks, within what its model reads.
+
+    Raises:
+        errors.InvalidParameter: they make no sense, or a chunk would be cut by the model.
+    """
+    limits = chunks.check_limits(tokens, overlap, ("chunk_tokens", "chunk_overlap"))
+    if info.max_tokens is not None:
+        model = catalogue.resolve(DATABASE, info.name, info.fingerprint, by_backend=False)
+        room = info.max_tokens - model.token_count("") - len(model.token_spans(info.document_prompt))
+        if tokens > room:
+            raise errors.InvalidParameter(
+                f"chunk_tokens must be from 1 to {room}, which is what {info.name} reads beside its own marks, not {tokens}",
+                hint="Parts of some 200 tokens are found better than long ones.",
+            )
+    return limits
+
+
+def column_model(column: columns.Column, *, by_backend: bool) -> models.Model:
     """The model that made a column's vectors, and no other.
 
+    Args:
+        by_backend: as of `pgembed.catalogue.resolve`.
     Raises:
         errors.NotSupported: the column was adopted without a model.
     """
@@ -126,4 +176,4 @@ def column_model(column: columns.Column) -> models.Model:
             f"{column.label} was adopted without a model, so only vectors can be compared with it",
             hint="Pass a vector as query, or adopt it again with the name of the model that made it.",
         )
-    return models.load(column.model, column.fingerprint)
+    return catalogue.resolve(DATABASE, column.model, column.fingerprint, by_backend=by_backend)

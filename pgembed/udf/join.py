@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pgembed import columns, errors, joins, models, rows, text
+from pgembed import catalogue, columns, errors, joins, models, rows, text
 from pgembed.columns import Column, Table, quote
 from pgembed.udf import boundary
 from pgembed.udf.connection import DATABASE
-from pgembed.udf.models import default_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,9 +103,11 @@ def _side(target: str, name: str | None, which: str) -> Side:
         raise errors.WrongObjectType(f'"{found.name}" is not a table', hint="Join the table behind it, or make it a materialized view.")
     for column in known:
         if column.name == name:
+            column.one_vector("semantic_join()")
             return Side(found, column.name, columns.column(DATABASE, target, name))
     if name is None:
         chosen = columns.column(DATABASE, target, None)
+        chosen.one_vector("semantic_join()")
         return Side(found, chosen.name, chosen)
     exists = DATABASE.execute(
         "SELECT t.typname FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) a.atttypid"
@@ -161,8 +162,8 @@ def _model(left: Side, right: Side) -> models.Model | None:
                 f"{made[0].label} was adopted without a model, so no text can be compared with it",
                 hint="Adopt it again with the name of the model that made it.",
             )
-        return models.load(made[0].model, made[0].fingerprint)
-    return models.load(default_model())
+        return catalogue.resolve(DATABASE, made[0].model, made[0].fingerprint, by_backend=True)
+    return catalogue.resolve(DATABASE, None, by_backend=True)
 
 
 def _fetch(side: Side, model: models.Model | None) -> tuple[rows.Places, npt.NDArray[np.float32]]:

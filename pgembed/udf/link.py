@@ -41,7 +41,9 @@ def create_linker(name: str | None, target: str | None, names: str | None, alias
         expressions.prove(DATABASE, table, aliases, "aliases", "pg_catalog.text[]")
         expression += f" OPERATOR(pg_catalog.||) coalesce(({aliases}\n)::pg_catalog.text[], '{{}}')"
     if context is not None:
-        column_model(columns.column(DATABASE, target, context))
+        column = columns.column(DATABASE, target, context)
+        column.one_vector("link()")
+        column_model(column, by_backend=True)
     with following.as_owner(DATABASE, table):
         # SECURITY DEFINER: whoever links, the owner's expression is evaluated with the owner's rights, on rows the caller may see
         function = expressions.create(
@@ -100,12 +102,12 @@ class _Context:
 
     def __init__(self, target: str, column_name: str, places: rows.Places) -> None:
         self.column = columns.column(DATABASE, target, column_name)
-        self.model = column_model(self.column)
+        self.model = column_model(self.column, by_backend=True)
         self.places = places
 
     def embed(self, texts: list[str]) -> npt.NDArray[np.float32]:
         """Embeddings of texts, float32 (n, dim)."""
-        return self.model.encode(texts, DATABASE.check_interrupts).vectors
+        return self.model.encode(texts, DATABASE.check_interrupts, "query").vectors
 
     def vectors(self, positions: list[int]) -> npt.NDArray[np.float32]:
         """Embeddings of rows, float32 (n, dim); zeros for a row that has none yet."""

@@ -39,6 +39,12 @@ def write_for(table: Table, statement: str, types: Sequence[str], values: Sequen
         _pending = None
 
 
+def changed() -> None:
+    """Say that this session has written what the caches are about, in another way than by `write_for`."""
+    global _generation
+    _generation += 1
+
+
 def generation() -> int:
     """A number that changes whenever this session writes the registry, for caches of what it says."""
     return _generation

@@ -90,6 +90,11 @@ def row_image(target: str, key: str | None, column_name: str | None) -> bytes:
     column = columns.column(DATABASE, target, column_name)
     table = column.table
     as_vector = f"t.{column.sql}::{column.vector_schema}.vector"
+    if column.chunks is not None:
+        # a row is where the middle of its chunks is
+        same = column.chunks.of_row("c", "t", [key for key, _ in table.keys])
+        mean = f"{column.vector_schema}.avg(c.{column.sql}::{column.vector_schema}.vector)"
+        as_vector = f"(SELECT {mean} FROM {column.chunks.sql} AS c WHERE {same})"
     hint = "A key is given as text, a composite one as a JSON array."
     try:
         rows = DATABASE.execute(

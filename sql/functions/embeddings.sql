@@ -5,7 +5,8 @@ RETURNS TABLE (
     vector_schema text, table_oid oid, schema_name text, table_name text, relkind text, owner text, may_own boolean, reltuples float8,
     key_columns text[], key_types text[], column_name text, source text, source_function text, source_columns text[],
     trigger_columns text[], hash_column text, trigger_name text, trigger_function text, model text,
-    fingerprint text, metric text, sync text, adopted boolean, column_type text, dim int, index_name text, index_method text
+    fingerprint text, metric text, sync text, adopted boolean, column_type text, dim int, index_name text, index_method text,
+    chunk_tokens int, chunk_overlap int, chunk_schema text, chunk_name text, chunk_keys text[], chunk_lines float8
 )
 LANGUAGE plpgsql  -- keeps its plan for the session; a function in SQL would plan these joins at every call
 STABLE PARALLEL SAFE
@@ -20,11 +21,15 @@ BEGIN
         pg_has_role(current_user, t.relowner, 'USAGE'), t.reltuples::float8, k.key_columns, k.key_types,
         e.column_name::text, e.source, e.source_function, e.source_columns::text[],
         g.trigger_columns, e.hash_column::text, e.trigger_name::text, e.trigger_function, e.model,
-        e.fingerprint, e.metric, e.sync, e.adopted, y.typname::text, nullif(a.atttypmod, -1), i.index_name, i.index_method
+        e.fingerprint, e.metric, e.sync, e.adopted, y.typname::text, nullif(a.atttypmod, -1), i.index_name, i.index_method,
+        e.chunk_tokens, e.chunk_overlap, cn.nspname::text, c.relname::text, f.chunk_keys, c.reltuples::float8
     FROM pg_class AS t
     JOIN pg_namespace AS n ON n.oid = t.relnamespace
     LEFT JOIN pgembed._embedding AS e ON e.table_name = t.oid
-    LEFT JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attname = e.column_name AND NOT a.attisdropped
+    LEFT JOIN pg_class AS c ON c.oid = e.chunk_table
+    LEFT JOIN pg_namespace AS cn ON cn.oid = c.relnamespace
+    LEFT JOIN pg_attribute AS a ON a.attrelid = CASE WHEN e.chunk_tokens IS NULL THEN t.oid ELSE c.oid END
+        AND a.attname = CASE WHEN e.chunk_tokens IS NULL THEN e.column_name ELSE 'embedding' END AND NOT a.attisdropped
     -- No type but pgvector's own, and no hash column but bytea: another type's casts would run its owner's code with the caller's rights.
     LEFT JOIN pg_type AS y ON y.oid = a.atttypid
         AND y.typnamespace = (SELECT x.extnamespace FROM pg_extension AS x WHERE x.extname = 'vector')
@@ -34,7 +39,8 @@ BEGIN
         ))
     LEFT JOIN LATERAL (
         SELECT array_agg(ka.attname::text ORDER BY ordinality) AS key_columns,
-               array_agg(format_type(ka.atttypid, ka.atttypmod) ORDER BY ordinality) AS key_types
+               array_agg(format_type(ka.atttypid, ka.atttypmod) ORDER BY ordinality) AS key_types,
+               array_agg(ka.attnum ORDER BY ordinality) AS key_numbers
         FROM pg_index AS x
         CROSS JOIN unnest(x.indkey) WITH ORDINALITY AS u (attnum, ordinality)
         JOIN pg_attribute AS ka ON ka.attrelid = t.oid AND ka.attnum = u.attnum
@@ -48,13 +54,24 @@ BEGIN
         WHERE tg.tgrelid = t.oid AND tg.tgname = e.trigger_name
     ) AS g ON true
     LEFT JOIN LATERAL (
+        -- the foreign key knows its columns, whatever they are called by now
+        SELECT array_agg(fa.attname::text ORDER BY ordinality) AS chunk_keys
+        FROM (
+            SELECT p.conkey FROM pg_constraint AS p
+            WHERE p.conrelid = c.oid AND p.confrelid = t.oid AND p.contype = 'f' AND p.confkey = k.key_numbers
+            ORDER BY p.oid LIMIT 1
+        ) AS p
+        CROSS JOIN unnest(p.conkey) WITH ORDINALITY AS u (attnum, ordinality)
+        JOIN pg_attribute AS fa ON fa.attrelid = c.oid AND fa.attnum = u.attnum
+    ) AS f ON true
+    LEFT JOIN LATERAL (
         -- a whole index over the column with the metric's own operator class serves the search
         SELECT ic.relname::text AS index_name, am.amname::text AS index_method
         FROM pg_index AS x
         JOIN pg_class AS ic ON ic.oid = x.indexrelid
         JOIN pg_am AS am ON am.oid = ic.relam
         JOIN pg_opclass AS oc ON oc.oid = x.indclass[0]
-        WHERE x.indrelid = t.oid AND x.indisvalid AND x.indisready AND x.indpred IS NULL AND x.indnatts = 1
+        WHERE x.indrelid = a.attrelid AND x.indisvalid AND x.indisready AND x.indpred IS NULL AND x.indnatts = 1
           AND x.indkey[0] = a.attnum AND am.amname IN ('hnsw', 'ivfflat')
           AND oc.opcname = y.typname || CASE e.metric WHEN 'cosine' THEN '_cosine_ops' WHEN 'l2' THEN '_l2_ops' ELSE '_ip_ops' END
         ORDER BY am.amname, ic.relname
@@ -85,18 +102,18 @@ COMMENT ON FUNCTION pgembed._write_registry() IS 'internal: writes what pgembed 
 
 CREATE OR REPLACE FUNCTION pgembed.add_embedding(
     target regclass, source text, model text DEFAULT NULL, column_name name DEFAULT 'embedding', sync text DEFAULT 'auto',
-    metric text DEFAULT 'cosine'
+    metric text DEFAULT 'cosine', chunk_tokens int DEFAULT NULL, chunk_overlap int DEFAULT NULL
 )
 RETURNS void
 LANGUAGE plpython3u
 VOLATILE PARALLEL UNSAFE
 AS $python$
 from pgembed.udf import embeddings
-return embeddings.add_embedding(target, source, model, column_name, sync, metric)
+return embeddings.add_embedding(target, source, model, column_name, sync, metric, chunk_tokens, chunk_overlap)
 $python$;
 
-COMMENT ON FUNCTION pgembed.add_embedding(regclass, text, text, name, text, text) IS
-    'give a table a column of embeddings of a source expression; then CALL pgembed.refresh()';
+COMMENT ON FUNCTION pgembed.add_embedding(regclass, text, text, name, text, text, int, int) IS
+    'give a table a column of embeddings of a source expression, or with chunk_tokens a table of several for each row; then CALL pgembed.refresh()';
 
 CREATE OR REPLACE FUNCTION pgembed.adopt_embedding(
     target regclass, column_name name, model text DEFAULT NULL, source text DEFAULT NULL, metric text DEFAULT NULL,
@@ -115,18 +132,18 @@ COMMENT ON FUNCTION pgembed.adopt_embedding(regclass, name, text, text, text, te
 
 CREATE OR REPLACE FUNCTION pgembed.alter_embedding(
     target regclass, column_name name DEFAULT NULL, source text DEFAULT NULL, model text DEFAULT NULL, metric text DEFAULT NULL,
-    sync text DEFAULT NULL
+    sync text DEFAULT NULL, chunk_tokens int DEFAULT NULL, chunk_overlap int DEFAULT NULL
 )
 RETURNS void
 LANGUAGE plpython3u
 VOLATILE PARALLEL UNSAFE
 AS $python$
 from pgembed.udf import embeddings
-return embeddings.alter_embedding(target, column_name, source, model, metric, sync)
+return embeddings.alter_embedding(target, column_name, source, model, metric, sync, chunk_tokens, chunk_overlap)
 $python$;
 
-COMMENT ON FUNCTION pgembed.alter_embedding(regclass, name, text, text, text, text) IS
-    'change source, model, metric or sync of an embedded column; what is NULL stays';
+COMMENT ON FUNCTION pgembed.alter_embedding(regclass, name, text, text, text, text, int, int) IS
+    'change source, model, metric, sync or the limits of chunks of an embedded column; what is NULL stays';
 
 CREATE OR REPLACE FUNCTION pgembed.drop_embedding(target regclass, column_name name DEFAULT NULL, keep_column boolean DEFAULT NULL)
 RETURNS void
@@ -138,7 +155,7 @@ return embeddings.drop_embedding(target, column_name, keep_column)
 $python$;
 
 COMMENT ON FUNCTION pgembed.drop_embedding(regclass, name, boolean) IS
-    'undo add_embedding() or adopt_embedding(); an adopted column is kept unless keep_column is false';
+    'undo add_embedding() or adopt_embedding(); an adopted column is kept unless keep_column is false, a table of chunks if it is true';
 
 CREATE OR REPLACE PROCEDURE pgembed.refresh(
     target regclass, column_name name DEFAULT NULL, batch_size int DEFAULT 1000, build_index boolean DEFAULT true
@@ -154,7 +171,8 @@ COMMENT ON PROCEDURE pgembed.refresh(regclass, name, int, boolean) IS
 
 CREATE OR REPLACE FUNCTION pgembed._embeddings()
 RETURNS TABLE (
-    table_name regclass, column_name name, rows bigint, fresh bigint, stale bigint, pending bigint, failed bigint, null_source bigint
+    table_name regclass, column_name name, rows bigint, fresh bigint, stale bigint, pending bigint, failed bigint, null_source bigint,
+    truncated bigint, chunks bigint
 )
 LANGUAGE plpython3u
 STABLE PARALLEL RESTRICTED

@@ -1,11 +1,13 @@
--- What a row's hash column says. It holds the hash of the text that the vector was made of, and one byte before it where that text is no
--- longer the row's: 00 stale, ff failed. NULL: nothing is known (a vector adopted as it was, or none yet). Empty: the source is NULL.
+-- What a row's hash column says. It holds the hash of the text that the vector was made of, and one byte before it where there is more to
+-- say: 00 the text is no longer the row's, 01 it was longer than the model reads, 02 both; ff the source fails. NULL: nothing is known (a
+-- vector adopted as it was, or none yet). Empty: the source is NULL.
 CREATE OR REPLACE FUNCTION pgembed._freshness(embedded boolean, hash bytea)
 RETURNS text
 LANGUAGE sql
 IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN hash IS NULL OR octet_length(hash) = 16 THEN CASE WHEN embedded THEN 'fresh' ELSE 'pending' END
+    WHEN hash IS NULL OR octet_length(hash) = 16 OR octet_length(hash) = 17 AND substr(hash, 1, 1) = '\x01'
+        THEN CASE WHEN embedded THEN 'fresh' ELSE 'pending' END
     WHEN octet_length(hash) = 0 THEN 'null_source'
     WHEN get_byte(hash, 0) = 255 THEN 'failed'
     WHEN embedded THEN 'stale'
@@ -32,6 +34,25 @@ RETURN pgembed._freshness(embedding IS NOT NULL, hash);
 COMMENT ON FUNCTION pgembed.freshness(halfvec, bytea) IS
     'state of an embedded row from its vector and its hash column: fresh, stale, pending, failed or null_source';
 
+-- Of a column over chunks: what has a hash has chunks.
+CREATE OR REPLACE FUNCTION pgembed.freshness(hash bytea)
+RETURNS text
+LANGUAGE sql
+IMMUTABLE PARALLEL SAFE
+RETURN pgembed._freshness(octet_length(hash) >= 16, hash);
+
+COMMENT ON FUNCTION pgembed.freshness(bytea) IS
+    'state of a row that is embedded in chunks, from its hash column: fresh, stale, pending, failed or null_source';
+
+CREATE OR REPLACE FUNCTION pgembed.truncated(hash bytea)
+RETURNS boolean
+LANGUAGE sql
+IMMUTABLE PARALLEL SAFE
+RETURN coalesce(octet_length(hash) = 17 AND substr(hash, 1, 1) IN ('\x01', '\x02'), false);
+
+COMMENT ON FUNCTION pgembed.truncated(bytea) IS
+    'whether the text of which a row''s vector was made was longer than the model reads, from the row''s hash column';
+
 CREATE OR REPLACE FUNCTION pgembed._source_hash(source text)
 RETURNS bytea
 LANGUAGE sql
@@ -40,6 +61,20 @@ RETURN substr(sha256(convert_to(source, 'UTF8')), 1, 16);
 
 COMMENT ON FUNCTION pgembed._source_hash(text) IS 'internal: hash of a source text, 16 bytes of SHA-256';
 
+-- Called by the generated triggers where the new source text is not known yet, and where the source is another one.
+CREATE OR REPLACE FUNCTION pgembed._hash_stale(hash bytea)
+RETURNS bytea
+LANGUAGE sql
+IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN octet_length(hash) = 16 THEN '\x00'::bytea || hash
+    WHEN octet_length(hash) = 17 AND substr(hash, 1, 1) = '\x01' THEN '\x02'::bytea || substr(hash, 2)
+    WHEN octet_length(hash) = 17 THEN hash
+    ELSE '\x00'::bytea
+END;
+
+COMMENT ON FUNCTION pgembed._hash_stale(bytea) IS 'internal: the hash column of a row whose vector is no longer that of its source';
+
 -- Called by the generated triggers when the source text has changed. A text that changed and changed back is fresh again.
 CREATE OR REPLACE FUNCTION pgembed._hash_after_change(hash bytea, new_source text)
 RETURNS bytea
@@ -47,10 +82,9 @@ LANGUAGE sql
 IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN new_source IS NULL THEN ''::bytea
-    WHEN octet_length(hash) = 16 THEN '\x00'::bytea || hash
-    WHEN octet_length(hash) = 17 AND substr(hash, 2) = pgembed._source_hash(new_source) THEN substr(hash, 2)
-    WHEN octet_length(hash) = 17 THEN '\x00'::bytea || substr(hash, 2)
-    ELSE '\x00'::bytea
+    WHEN octet_length(hash) = 17 AND substr(hash, 1, 1) <> '\x01' AND substr(hash, 2) = pgembed._source_hash(new_source)
+        THEN CASE WHEN substr(hash, 1, 1) = '\x02' THEN '\x01'::bytea || substr(hash, 2) ELSE substr(hash, 2) END
+    ELSE pgembed._hash_stale(hash)
 END;
 
 COMMENT ON FUNCTION pgembed._hash_after_change(bytea, text) IS 'internal: the hash column of a row whose source text has changed';

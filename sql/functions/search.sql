@@ -1,6 +1,7 @@
 -- search and its kin run as the caller: privileges, column privileges and row security hold, and are part of the filter before k is
 -- chosen. Those that carry a filter pin no search_path, for it means what it means to the caller; so everything else in them is
 -- schema-qualified. PARALLEL UNSAFE: settings of the index scan are changed for the one statement and put back.
+-- chunk, start_char and end_char are the nearest part of the row's text, in a column over chunks; else they are NULL.
 
 CREATE OR REPLACE FUNCTION pgembed._relation_of(of regtype)
 RETURNS regclass
@@ -88,7 +89,7 @@ CREATE OR REPLACE FUNCTION pgembed._search(
     of anyelement, query vector, k int, filter text, params jsonb, column_name name, max_distance float8, recall float8, exact boolean,
     leave_out text
 )
-RETURNS TABLE (item anyelement, distance float8, rank int)
+RETURNS TABLE (item anyelement, distance float8, rank int, chunk text, start_char int, end_char int)
 LANGUAGE plpgsql
 STABLE PARALLEL UNSAFE
 COST 10000 ROWS 10
@@ -119,13 +120,13 @@ CREATE OR REPLACE FUNCTION pgembed.search(
     of anyelement, query vector, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
     column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false
 )
-RETURNS TABLE (item anyelement, distance float8, rank int)
+RETURNS TABLE (item anyelement, distance float8, rank int, chunk text, start_char int, end_char int)
 LANGUAGE plpgsql
 STABLE PARALLEL UNSAFE
 COST 10000 ROWS 10
 AS $$
 BEGIN
-    RETURN QUERY SELECT s.item, s.distance, s.rank FROM pgembed._search(
+    RETURN QUERY SELECT s.item, s.distance, s.rank, s.chunk, s.start_char, s.end_char FROM pgembed._search(
         of, query, k, filter, params, column_name, max_distance, recall, exact, NULL
     ) AS s;
 END;
@@ -138,13 +139,13 @@ CREATE OR REPLACE FUNCTION pgembed.search(
     of anyelement, query text, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
     column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false
 )
-RETURNS TABLE (item anyelement, distance float8, rank int)
+RETURNS TABLE (item anyelement, distance float8, rank int, chunk text, start_char int, end_char int)
 LANGUAGE plpgsql
 STABLE PARALLEL UNSAFE
 COST 20000 ROWS 10
 AS $$
 BEGIN
-    RETURN QUERY SELECT s.item, s.distance, s.rank FROM pgembed.search(
+    RETURN QUERY SELECT s.item, s.distance, s.rank, s.chunk, s.start_char, s.end_char FROM pgembed.search(
         of, pgembed.embed_query(pgembed._relation_of(pg_catalog.pg_typeof(of)), query, column_name),
         k, filter, params, column_name, max_distance, recall, exact
     ) AS s;
@@ -158,13 +159,13 @@ CREATE OR REPLACE FUNCTION pgembed.search_like(
     of anyelement, key text, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
     column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false
 )
-RETURNS TABLE (item anyelement, distance float8, rank int)
+RETURNS TABLE (item anyelement, distance float8, rank int, chunk text, start_char int, end_char int)
 LANGUAGE plpgsql
 STABLE PARALLEL UNSAFE
 COST 10000 ROWS 10
 AS $$
 BEGIN
-    RETURN QUERY SELECT s.item, s.distance, s.rank FROM pgembed._search(
+    RETURN QUERY SELECT s.item, s.distance, s.rank, s.chunk, s.start_char, s.end_char FROM pgembed._search(
         of, pgembed._vector(pgembed._row_image(pgembed._relation_of(pg_catalog.pg_typeof(of)), key, column_name)),
         k, filter, params, column_name, max_distance, recall, exact, key
     ) AS s;
@@ -172,7 +173,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION pgembed.search_like(anyelement, text, int, text, jsonb, name, float8, float8, boolean) IS
-    'the k rows nearest to a row, itself left out; a composite key is a JSON array';
+    'the k rows nearest to a row, itself left out; a composite key is a JSON array; a row in chunks is where their mean is';
 
 CREATE OR REPLACE FUNCTION pgembed.search_keys(
     target regclass, query vector, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,

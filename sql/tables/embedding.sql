@@ -15,14 +15,19 @@ CREATE TABLE pgembed._embedding (
     sync text NOT NULL DEFAULT 'auto' CHECK (sync IN ('auto', 'manual')),
     adopted boolean NOT NULL DEFAULT false,  -- the column was the user's own before: dropping the embedding keeps it
     last_error text,         -- never quotes a row: everybody may read this table
+    chunk_table regclass,    -- has the vectors, several for each row; NULL: a row has one, in the column itself
+    chunk_tokens int,
+    chunk_overlap int,
     PRIMARY KEY (table_name, column_name),
     CHECK ((source IS NULL) = (hash_column IS NULL)),
     CHECK ((source IS NULL) = (source_function IS NULL)),
     CHECK ((source IS NULL) = (trigger_name IS NULL)),
-    CHECK ((model IS NULL) = (fingerprint IS NULL))
+    CHECK ((model IS NULL) = (fingerprint IS NULL)),
+    CHECK ((chunk_table IS NULL) = (chunk_tokens IS NULL)),
+    CHECK ((chunk_table IS NULL) = (chunk_overlap IS NULL))
 );
 
 COMMENT ON TABLE pgembed._embedding IS 'registry of embedded columns, read through the view pgembed.embeddings';
 
 -- A dropped table leaves its line behind; it must not be dumped, for its number may be another table's after the restore.
-SELECT pg_catalog.pg_extension_config_dump('pgembed._embedding', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = table_name)');
+SELECT pg_catalog.pg_extension_config_dump('pgembed._embedding', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = table_name) AND (chunk_table IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = chunk_table))');

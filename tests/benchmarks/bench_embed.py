@@ -23,7 +23,7 @@ import psycopg
 import report
 
 from pgembed import demo, models
-from pgembed.models import threads, transformer
+from pgembed.models import runtime, threads, transformer
 
 BATCH = 1000  # rows, refresh's default
 
@@ -91,8 +91,7 @@ def batches(model: Any, rows: list[str]) -> list[Any]:
 
 def bare_session(model: str) -> Any:
     """onnxruntime on the model's graph, nothing of ours around it."""
-    import onnxruntime
-
+    onnxruntime = runtime.imported()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads.thread_count()
     options.log_severity_level = 3

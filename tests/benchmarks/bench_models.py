@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pgembed import demo, models
-from pgembed.models import threads, transformer
+from pgembed.models import runtime, threads, transformer
 
 FULL, SMALL = "all-minilm-l6-v2", "all-minilm-l6-v2-int8"
 SEED = 20
@@ -56,8 +56,7 @@ def table(title: str, seconds: dict[str, float], per: int, base: str) -> None:
 
 def session(name: str, spinning: str) -> Any:
     """An onnxruntime session of an installed model, as its peers would open it."""
-    import onnxruntime
-
+    onnxruntime = runtime.imported()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads.thread_count()
     options.log_severity_level = 3

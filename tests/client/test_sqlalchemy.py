@@ -324,3 +324,24 @@ def test_async_engines(things: Session, engine: Engine) -> None:
         return found
 
     assert asyncio.run(run()) == [1, 3]
+
+
+def test_the_nearest_chunk_comes_along(db: psycopg.Connection[Any], engine: Engine) -> None:
+    db.execute("CREATE TABLE doc (id int PRIMARY KEY, chunk text)")
+    db.execute("INSERT INTO doc VALUES (1, 'A violin has four strings. A volcano throws out lava.'), (2, 'A contract binds two parties.')")
+    db.execute("SELECT pgembed.add_embedding('doc', 'chunk', chunk_tokens => 10)")
+    db.execute("CALL pgembed.refresh('doc')")
+    doc = Table("doc", MetaData(), Column("id", Integer, primary_key=True), Column("chunk", Text))
+    hits = search(doc, "an instrument")
+    statement = select(hits.c.id, hits.chunk, func.substr(hits.c.chunk, hits.start_char, hits.end_char - hits.start_char)).order_by(
+        hits.rank
+    )
+    with Session(engine) as session:
+        assert session.execute(statement).first() == (1, "A violin has four strings.", "A violin has four strings.")
+        keys = search_keys(doc, "an instrument", k=1)
+        assert session.scalars(select(keys.key)).all() == ["1"]
+
+
+def test_a_whole_row_has_no_chunk(things: Session) -> None:
+    hits = search(Thing, [1, 0, 0], k=1)
+    assert things.execute(select(hits.chunk, hits.start_char, hits.end_char)).one() == (None, None, None)

@@ -40,7 +40,8 @@ def test_search_is_one_function_call_that_names_columns_and_never_the_row() -> N
         "SELECT anon_1.id, anon_1.name, anon_1.price, anon_1.distance, anon_1.maker_id, anon_1.rank "
         "FROM (SELECT (anon_2.item).id AS id, (anon_2.item).name AS name, (anon_2.item).price AS price, "
         "(anon_2.item).distance AS distance, (anon_2.item).maker_id AS maker_id, (anon_2.item).e AS e, "
-        "anon_2.distance AS distance_, anon_2.rank AS rank "
+        "anon_2.distance AS distance_, anon_2.rank AS rank, anon_2.chunk AS chunk, anon_2.start_char AS start_char, "
+        "anon_2.end_char AS end_char "
         'FROM pgembed.search(NULL::shop."thing", query => %(query_1)s::VARCHAR, k => %(k_1)s::INTEGER) AS anon_2) AS anon_1 '
         "ORDER BY anon_1.rank"
     )

@@ -29,6 +29,8 @@ CONTENT = """
     CREATE TABLE dropped (id int PRIMARY KEY, e vector(2));
     SELECT pgembed.adopt_embedding('dropped', 'e');
     SELECT pgembed.set_default_model('all-minilm-l6-v2-int8');
+    SELECT pgembed.register_model('turned', 'all-minilm-l6-v2', dim => 64, basis => 'rotation', document_prompt => 'passage: ');
+    SELECT pgembed.register_model('turned', 'all-minilm-l6-v2', dim => 32, basis => 'rotation', document_prompt => 'passage: ');
 """
 VECTORS = """SELECT id, embedding::text, embedding_hash FROM "My Shop"."Pro""duct" ORDER BY id"""
 
@@ -106,6 +108,16 @@ def test_what_is_restored_is_what_was_dumped(source: Connection, restore: Callab
     assert restored.execute("SELECT name FROM pgembed.models WHERE is_default").fetchall() == [("all-minilm-l6-v2-int8",)]
 
 
+def test_registered_models_are_restored_with_their_revisions_and_bases(source: Connection, restore: Callable[[str], Connection]) -> None:
+    restored = restore("p")
+    rows = "SELECT * FROM pgembed._model ORDER BY name, revision"
+    lines = restored.execute(rows).fetchall()
+    assert lines == source.execute(rows).fetchall()
+    assert len(lines) == 2
+    made = "SELECT pgembed.embed('a', 'turned', 'document')::text"
+    assert restored.execute(made).fetchone() == source.execute(made).fetchone()
+
+
 def test_no_model_is_called_during_the_restore(restore: Callable[[str], Connection]) -> None:
     restored = restore("c")
     called = restored.execute(
@@ -156,3 +168,36 @@ def test_pgvector_in_another_schema_is_restored(empty_db: Connection, tmp_path: 
             assert restored.execute("SELECT (item).name FROM pgembed.search(NULL::product, 'a ship', k => 1)").fetchall() == [("boat",)]
     finally:
         empty_db.execute(f"DROP DATABASE {name}")
+
+
+@pytest.mark.parametrize("form", ["p", "c"])
+def test_chunks_are_restored_with_their_rows(db: Connection, tmp_path: Path, form: str) -> None:
+    db.execute("CREATE TABLE doc (id int PRIMARY KEY, body text)")
+    db.execute("INSERT INTO doc VALUES (1, 'A violin has four strings. A volcano throws out lava.'), (2, 'A contract binds two parties.')")
+    db.execute("SELECT pgembed.add_embedding('doc', 'body', chunk_tokens => 10)")
+    db.execute("SELECT pgembed.add_embedding('doc', 'body', column_name => 'lost', chunk_tokens => 10)")
+    db.execute("CALL pgembed.refresh('doc')")
+    db.execute("UPDATE doc SET body = 'short' WHERE id = 2; ALTER TABLE doc ENABLE ROW LEVEL SECURITY; DROP TABLE doc_lost_chunk")
+    name = f"{db.info.dbname}_restored"
+    dump = tmp_path / "dump"
+    run(program(db, "pg_dump"), "-d", url(db.info.dbname), "-F", form, "-f", str(dump))
+    db.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    lines = "SELECT * FROM doc_embedding_chunk ORDER BY id, ordinal"
+    described = "SELECT chunk_table::text, chunk_tokens, chunk_overlap, fresh, stale, chunks FROM pgembed.embeddings"
+    security = "SELECT relrowsecurity FROM pg_class WHERE relname = 'doc_embedding_chunk'"
+    try:
+        if form == "p":
+            run(program(db, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url(name), "-f", str(dump))
+        else:
+            run(program(db, "pg_restore"), "--exit-on-error", "-d", url(name), str(dump))
+        with psycopg.connect(url(name), autocommit=True) as restored:
+            assert restored.execute(lines).fetchall() == db.execute(lines).fetchall() != []
+            assert restored.execute(described).fetchall() == [("doc_embedding_chunk", 10, 0, 1, 1, 3)]
+            assert restored.execute(security).fetchone() == (True,)
+            restored.execute("DELETE FROM doc WHERE id = 1")
+            restored.execute("CALL pgembed.refresh('doc')")
+            found = restored.execute("SELECT (item).id, chunk FROM pgembed.search(NULL::doc, 'x')").fetchall()
+            assert found == [(2, "short")]
+            restored.execute("SELECT pgembed.drop_embedding('doc')")
+    finally:
+        db.execute(f"DROP DATABASE {name}")

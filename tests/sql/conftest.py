@@ -33,3 +33,28 @@ def given(db: Connection) -> Connection:
     db.execute("INSERT INTO given VALUES (1, 'tent'), (2, 'stove')")
     db.execute("UPDATE given SET e = pgembed.embed(name), h = pgembed.embed(name), x = ARRAY[id, 1, 1]")
     return db
+
+
+@pytest.fixture
+def unread(db: Connection) -> Connection:
+    """Six documents, two without text, with a column over chunks of ten tokens that is not refreshed yet."""
+    db.execute(
+        """
+        CREATE TABLE doc (id int PRIMARY KEY, title text, body text);
+        INSERT INTO doc VALUES
+            (1, 'music', E'A violin has four strings.\\n\\nA trumpet is made of brass.\\n\\nDrums are hit with sticks.'),
+            (2, 'geology', 'A volcano throws out lava. Granite is a hard rock.'),
+            (3, 'law', 'A contract binds two parties.'),
+            (4, 'nothing', NULL), (5, 'blank', E' \\n'),
+            (6, 'mixed', 'A guitar has six strings. Rivers carry sand to the sea. The court sat on Monday.');
+        """
+    )
+    db.execute("SELECT pgembed.add_embedding('doc', 'body', column_name => 'part', chunk_tokens => 10)")
+    return db
+
+
+@pytest.fixture
+def doc(unread: Connection) -> Connection:
+    """The same, refreshed."""
+    unread.execute("CALL pgembed.refresh('doc')")
+    return unread

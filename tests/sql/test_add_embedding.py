@@ -86,7 +86,7 @@ def test_a_source_must_be_one_expression_and_nothing_is_half_done(db: Connection
         ("'product', NULL", "22004", "source is NULL", "Give source"),
         ("'product', 'name', column_name => NULL", "22004", "column_name is NULL", "Give column_name"),
         ("'product', 'name', column_name => 'name'", "42710", 'column "name" of table "product" exists already', "adopt_embedding"),
-        ("'product', 'name', 'nobody'", "42704", 'model "nobody" does not exist', "Installed models"),
+        ("'product', 'name', 'nobody'", "42704", 'model "nobody" does not exist', "Models known here"),
         ("'product', 'name', '../x'", "22023", "invalid model name", "letters"),
         ("'product', 'name', metric => 'hamming'", "22023", "metric must be one of cosine, l2, inner_product, not hamming", "cosine"),
         ("'product', 'name', metric => NULL", "22023", "not NULL", "cosine"),

@@ -47,7 +47,7 @@ def test_the_metric_is_that_of_an_index(given: Connection, opclass: str, metric:
         ("'given', 'nobody'", "42703", '"nobody"', "add_embedding"),
         ("'given', 'n'", "42804", "of type int4, not vector or halfvec", "pgvector"),
         ("'given', 'x', 'all-minilm-l6-v2'", "22000", "holds vectors of 3 dimensions", "or none: then queries are vectors"),
-        ("'given', 'e', 'nobody'", "42704", '"nobody"', "Installed models"),
+        ("'given', 'e', 'nobody'", "42704", '"nobody"', "Models known here"),
         ("'given', 'e', source => 'name'", "22004", "a source needs a model", "Name the model"),
         ("'given', 'e', 'all-minilm-l6-v2', source => 'name ||'", "42601", "source is not an expression", "name || ': '"),
         ("'given', 'e', metric => 'hamming'", "22023", "metric must be one of", "cosine"),
@@ -125,7 +125,7 @@ def test_metric_and_sync_can_be_changed_alone(fresh: Connection) -> None:
     ("arguments", "sqlstate", "message", "hint"),
     [
         ("'product', source => 'name ||'", "42601", "source is not an expression", "name || ': '"),
-        ("'product', model => 'nobody'", "42704", '"nobody"', "Installed models"),
+        ("'product', model => 'nobody'", "42704", '"nobody"', "Models known here"),
         ("'product', metric => 'hamming'", "22023", "metric must be one of", "cosine"),
         ("'product', sync => 'never'", "22023", "sync must be one of", "auto"),
         ("'product', 'nobody'", "42704", '"nobody"', "Embedded columns"),

@@ -30,8 +30,8 @@ def test_an_array_of_vectors_is_an_ordinary_array(db: Connection, length: int, n
     db.execute("INSERT INTO kept SELECT pgembed.embed(%s::text[])", [texts])
     row = db.execute(
         """
-        SELECT array_agg(e IS NULL ORDER BY i), bool_and(e IS NULL OR e = pgembed.embed(($1::text[])[i])), bool_and(made::text::vector[] = made),
-               max(array_ndims(made)), max(array_lower(made, 1))
+        SELECT array_agg(e IS NULL ORDER BY i), bool_and(e IS NULL OR e = pgembed.embed(($1::text[])[i])),
+               bool_and(made::text::vector[] = made), max(array_ndims(made)), max(array_lower(made, 1))
         FROM kept, unnest(made) WITH ORDINALITY AS u (e, i)
         """.replace("$1", "%s"),
         [texts],

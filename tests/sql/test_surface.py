@@ -163,7 +163,8 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
     closed = db.execute(
         f"SELECT proname::text FROM ({MEMBERS}) AS m WHERE NOT has_function_privilege('public', oid, 'EXECUTE') ORDER BY 1"
     ).fetchall()
-    assert [row[0] for row in closed] == ["_vector_relabel", "_vectors_relabel", "set_default_model"]
+    models = ["drop_model", "grant_model", "register_model", "revoke_model", "set_default_model"]
+    assert [row[0] for row in closed] == ["_vector_relabel", "_vectors_relabel", *models]
 
 
 @pytest.mark.parametrize(
@@ -175,19 +176,31 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
                 "_dims",
                 "_freshness",
                 "_hash_after_change",
+                "_hash_stale",
                 "_source_hash",
                 "_vector",
                 "_vector_refused",
                 "_vector_relabel",
                 "_vectors_relabel",
                 "freshness",
+                "truncated",
                 "version",
             },
         ),
         (
             "v",
-            {"_plan_search", "_write_registry", "_forget_dropped", "_after_drop", "set_default_model", "create_linker", "drop_linker"}
-            | {"add_embedding", "adopt_embedding", "alter_embedding", "drop_embedding", "refresh"},
+            {
+                "_plan_search",
+                "_write_registry",
+                "_forget_dropped",
+                "_after_drop",
+                "_after_alter",
+                "set_default_model",
+                "create_linker",
+                "drop_linker",
+            }
+            | {"add_embedding", "adopt_embedding", "alter_embedding", "drop_embedding", "refresh"}
+            | {"register_model", "drop_model", "grant_model", "revoke_model"},
         ),
     ],
     ids=["immutable", "volatile"],
@@ -201,6 +214,7 @@ def test_what_loads_a_model_or_changes_settings_is_not_run_in_parallel_workers(d
     safe = db.execute(f"SELECT DISTINCT proname::text FROM ({MEMBERS}) AS m WHERE proparallel = 's'").fetchall()
     assert {row[0] for row in safe} <= {
         *("_dims", "_freshness", "_hash_after_change", "_source_hash", "_vector", "_vector_refused", "_vector_relabel", "freshness"),
+        *("_hash_stale", "truncated"),
         *("version", "_describe", "_relation_of", "_vectors_relabel"),
     }
 

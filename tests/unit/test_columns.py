@@ -46,6 +46,8 @@ class Described:
             "dim": 3,
             "index_name": None,
             "index_method": None,
+            "reltuples": -1.0,
+            **dict.fromkeys(("chunk_tokens", "chunk_overlap", "chunk_schema", "chunk_name", "chunk_keys", "chunk_lines")),
         }
         self.rows = [{**common, **changes, "column_name": name} for name in names] or [{**common, **changes}]
 
@@ -164,3 +166,26 @@ def test_a_table_that_is_gone_is_told() -> None:
     gone.rows = []
     with pytest.raises(errors.UnknownTable, match="table with OID 42 does not exist"):
         columns.table(gone, "42")  # type: ignore[arg-type]
+
+
+CHUNKED = {"chunk_tokens": 100, "chunk_overlap": 9, "chunk_schema": "s", "chunk_name": 'C"', "chunk_keys": ["of"], "chunk_lines": 7.0}
+
+
+def test_a_column_over_chunks_has_its_vectors_elsewhere() -> None:
+    found = column(hash_column="embedding_hash", **CHUNKED)
+    assert (found.place, found.sql) == ('"s"."C"""', '"embedding"')
+    assert found.freshness("t") == 'pgembed.freshness(t."embedding_hash")'
+    assert found.chunks is not None
+    assert found.chunks.of_row("c", "t", ['"id"']) == 'c."of" = t."id"'
+    with pytest.raises(errors.NotSupported) as caught:
+        found.one_vector("this")
+    assert "adopt_embedding" in str(caught.value.hint)
+    column().one_vector("this")
+    assert column().place == '"public"."product"'
+
+
+@pytest.mark.parametrize("changes", [{"chunk_keys": None}, {"chunk_keys": ["a", "b"]}, {"column_type": None}])
+def test_without_its_table_or_foreign_key_it_is_gone(changes: dict[str, Any]) -> None:
+    with pytest.raises(errors.UnknownColumn) as caught:
+        column(hash_column="h", **{**CHUNKED, **changes})
+    assert "table of chunks" in caught.value.message

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pgembed import errors, planner
-from pgembed.columns import Column, Table
+from pgembed.columns import Chunks, Column, Table
 
 TABLE = Table(oid=1, schema="public", name="product", relkind="r", owner="ann", may_own=True, keys=(('"id"', "integer"),))
 COLUMN = Column(
@@ -110,7 +110,7 @@ def test_an_index_scan_goes_on_until_enough_rows_pass() -> None:
     hnsw = plan().settings
     assert dict(zip(hnsw[::2], hnsw[1::2], strict=True))["hnsw.iterative_scan"] == "relaxed_order"
     ivfflat = plan(column=altered(index_method="ivfflat")).settings
-    assert dict(zip(ivfflat[::2], ivfflat[1::2], strict=True)) == {"ivfflat.iterative_scan": "relaxed_order"}
+    assert dict(zip(ivfflat[::2], ivfflat[1::2], strict=True)) == {"ivfflat.iterative_scan": "relaxed_order", "jit": "off"}
 
 
 def test_an_exact_statement_cannot_be_ordered_by_the_index() -> None:
@@ -205,3 +205,54 @@ def test_what_the_caller_may_not_read_is_told_before_anything_runs() -> None:
         planner.plan(db, COLUMN, "item", REQUEST)  # type: ignore[arg-type]
     assert "search_keys()" in str(caught.value.hint)
     assert db.prepared == []
+
+
+# A row in chunks -----------------------------------------------------------------------------------------------------------------
+
+CHUNKS = Chunks(schema="public", name="product_e_chunk", keys=('"of"',), tokens=100, overlap=0, lines=5e6)
+CHUNKED = dataclasses.replace(COLUMN, chunks=CHUNKS, rows=1e6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "column", "changes", "path", "reason"),
+    [
+        (2000, CHUNKED, {}, "exact", "2000 rows with 5.0 chunks each"),
+        (2001, CHUNKED, {}, "index", "2001 rows with 5.0 chunks each pass the filter: hnsw index"),
+        (2500, dataclasses.replace(CHUNKED, chunks=dataclasses.replace(CHUNKS, lines=-1)), {}, "exact", "with 4.0 chunks"),
+        (2501, dataclasses.replace(CHUNKED, rows=0), {}, "index", "with 4.0 chunks"),
+        (1e6, CHUNKED, {"k": 100}, "index", "rows"),
+        (1e6, CHUNKED, {"k": 101}, "exact", "k is above 100"),
+        (1e6, CHUNKED, {"exact": True}, "exact", "exact => true"),
+    ],
+)
+def test_chunks_are_counted_where_the_path_is_chosen(rows: float, column: Column, changes: dict[str, Any], path: str, reason: str) -> None:
+    made = plan(rows, column, **changes)
+    assert made.path == path
+    assert reason in made.reason
+
+
+@pytest.mark.parametrize("rows", [10, 1e6])
+def test_a_filter_stands_where_only_its_table_is_seen(rows: float) -> None:
+    statement = plan(rows, CHUNKED, filter="FILTER", leave_out="42").statement
+    for part in statement.split("(FILTER\n)")[:-1]:
+        assert part.rstrip().endswith(('FROM "public"."product" AS "product" WHERE', '"pgembed chunk"."of" = "product"."id" AND'))
+    assert statement.count("FILTER") == statement.count('NOT ("product"."id" = $5::pg_catalog.text::integer)') == (1 if rows == 10 else 2)
+
+
+def test_without_a_filter_the_index_is_read_alone_and_nothing_is_compiled() -> None:
+    made = plan(column=CHUNKED)
+    assert "EXISTS" not in made.statement
+    assert "LIMIT 10::pg_catalog.int8 * $3" in made.statement
+    assert dict(zip(made.settings[::2], made.settings[1::2], strict=True))["jit"] == "off"
+
+
+def test_rows_without_chunks_can_be_counted() -> None:
+    assert plan(column=CHUNKED, filter="price < 80").unembedded == (
+        'SELECT pg_catalog.count(*) AS n FROM "public"."product" AS "product" WHERE (price < 80\n) AND NOT EXISTS'
+        ' (SELECT FROM "public"."product_e_chunk" AS "pgembed chunk" WHERE "pgembed chunk"."of" = "product"."id")'
+    )
+
+
+@pytest.mark.parametrize(("output", "part"), [("item", ", content, start_char, end_char\n"), ("key", " AS rank\n")])
+def test_keys_come_without_the_text(output: str, part: str) -> None:
+    assert part in plan(10, CHUNKED, output).statement

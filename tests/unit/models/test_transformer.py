@@ -150,3 +150,51 @@ def test_int8_stays_near_fp32() -> None:
 
 def test_load_gives_the_session_one_model(model: Any) -> None:
     assert models.load(model.info.name, model.info.fingerprint) is model
+
+
+def test_plain_texts_have_the_tokens_of_the_tokenizers_package(model: models.Model) -> None:
+    """Whether a text is taken by the vocabulary file or by the package, and wherever a long one is cut."""
+    import tokenizers
+
+    from pgembed.models import store
+    from pgembed.models.tokens import Tokens
+
+    place = store.place_of(model.info.name)
+    package = tokenizers.Tokenizer.from_file(str(place / "tokenizer.json"))
+    found = Tokens(place)
+    rng = np.random.default_rng(5)
+    parts = [
+        *mixed_texts(20),
+        "they're",
+        "[MASK]",
+        "[MA",
+        "SK]",
+        "x" * 150,
+        " " * 90,
+        "\t\n",
+        "\x00",
+        "...!!",
+        "UPPER",
+        "a.b,c",
+        "é",
+        "1/2",
+    ]
+    for _ in range(1000):
+        glue = str(rng.choice(["", " "]))
+        content = glue.join(str(rng.choice(parts))[: int(rng.integers(1, 60))] for _ in range(int(rng.choice([1, 5, 40]))))
+        limit = int(rng.choice([1, 5, 20, 254]))
+        whole = package.encode(content, add_special_tokens=False).ids
+        assert found.first(content, limit) == (whole[:limit], len(whole) > limit)
+        assert found.count(content) == len(whole) + 2
+        assert model.token_spans(content) == package.encode(content, add_special_tokens=False).offsets
+
+
+def test_plain_texts_do_not_load_the_tokenizers_package(model: models.Model) -> None:
+    """It would cost a backend 9 MB."""
+    import subprocess
+    import sys
+
+    load = "import sys; from pgembed import models; models.load(sys.argv[1]).encode(['a text', 'word ' * 5000])"
+    script = f"{load}; print('tokenizers' in sys.modules)"
+    run = subprocess.run([sys.executable, "-P", "-c", script, model.info.name], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"

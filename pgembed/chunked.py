@@ -1,0 +1,202 @@
+"""chunked: tables of chunks, which hold the vectors of a column that has several for each row.
+
+Such a table is the table owner's, beside the table. A foreign key lets it follow its rows; refresh alone writes it. It shows what its
+rows show: the privileges to read the table are copied when it is made, and a policy lets a chunk be seen exactly where its row is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgembed import columns, errors, expressions
+from pgembed.columns import CHUNK_VECTOR, Chunks, Column, Table, quote
+from pgembed.database import Database
+
+OWN_COLUMNS = ("ordinal", "start_char", "end_char", "content", CHUNK_VECTOR)
+# Lines of a table of chunks that are written at a time.
+PAGE = 1000
+
+
+def create(db: Database, found: Table, name: str, limits: tuple[int, int], dim: int, vector_schema: str) -> tuple[Chunks, int]:
+    """Create the table of chunks of an embedded column, as the table's owner; return what it is, and its OID.
+
+    Args:
+        limits: tokens and overlap of the chunks.
+    Raises:
+        errors.NotSupported: no foreign key could follow all rows of the table.
+    """
+    persistence = _persistence(db, found)
+    described = Chunks(found.schema, _free_name(db, found, name), _key_names(found), *limits)
+    kinds = _key_types(db, found)
+    lines = [f"{key} {kind} NOT NULL" for key, kind in zip(described.keys, kinds, strict=True)]
+    mine, theirs = ", ".join(described.keys), ", ".join(key for key, _ in found.keys)
+    db.execute(
+        f"CREATE {persistence}TABLE {described.sql} ({', '.join(lines)}, ordinal pg_catalog.int4 NOT NULL,"
+        " start_char pg_catalog.int4 NOT NULL, end_char pg_catalog.int4 NOT NULL, content pg_catalog.text NOT NULL,"
+        f" {CHUNK_VECTOR} {vector_schema}.vector({dim}) NOT NULL,"
+        f" PRIMARY KEY ({mine}, ordinal),"
+        f" FOREIGN KEY ({mine}) REFERENCES {found.sql} ({theirs}) ON UPDATE CASCADE ON DELETE CASCADE)"
+    )
+    said = f"chunks of {found.name}.{name}, written by pgembed.refresh(); substr(source, start_char, end_char - start_char) = content"
+    db.execute(f"COMMENT ON TABLE {described.sql} IS {columns.literal(said)}")
+    oid = int(db.execute("SELECT $1::pg_catalog.regclass::pg_catalog.oid AS oid", ["pg_catalog.text"], [described.sql])[0]["oid"])
+    _protect(db, found, described, oid)
+    return described, oid
+
+
+def _persistence(db: Database, found: Table) -> str:
+    row = db.execute(
+        "SELECT c.relpersistence::pg_catalog.text AS kind, EXISTS (SELECT FROM pg_catalog.pg_inherits AS i JOIN pg_catalog.pg_class AS p"
+        " ON p.oid = i.inhrelid WHERE i.inhparent = c.oid AND c.relkind = 'r') AS inherited FROM pg_catalog.pg_class AS c WHERE c.oid = $1",
+        ["pg_catalog.oid"],
+        [found.oid],
+    )[0]
+    if row["inherited"]:
+        raise errors.NotSupported(
+            f'table "{found.name}" has children by inheritance, whose rows no foreign key reaches',
+            hint="Embed the children in chunks, or this table without chunk_tokens.",
+        )
+    if row["kind"] == "t":
+        raise errors.NotSupported(f'table "{found.name}" is temporary', hint="Call pgembed.chunk() in a query over it.")
+    return "UNLOGGED " if row["kind"] == "u" else ""
+
+
+def _free_name(db: Database, found: Table, name: str) -> str:
+    stem = f"{found.name}_{name}"
+    for number in range(1, 1000):
+        free = expressions.clip(stem, "_chunk" if number == 1 else f"_chunk{number}")
+        taken = db.execute(
+            "SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = $1 AND c.relname = $2"
+            " UNION ALL SELECT FROM pg_catalog.pg_type AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace"
+            " WHERE n.nspname = $1 AND t.typname = $2",
+            ["pg_catalog.text", "pg_catalog.text"],
+            [found.schema, free],
+        )
+        if not taken:
+            return free
+    raise errors.LimitExceeded(f'schema "{found.schema}" has a thousand tables named "{stem}_chunk"', hint="Drop those not needed.")
+
+
+def _key_names(found: Table) -> tuple[str, ...]:
+    """The names of the key's columns in the table of chunks: their own, unless that is one of its other columns."""
+    taken = {quote(name) for name in OWN_COLUMNS}
+    theirs = [key for key, _ in found.keys]
+    names: list[str] = []
+    for key in theirs:
+        name = key[1:-1].replace('""', '"')
+        while quote(name) in taken or (quote(name) != key and quote(name) in theirs):
+            name = expressions.clip("row_" + name, "")
+        taken.add(quote(name))
+        names.append(quote(name))
+    return tuple(names)
+
+
+def _key_types(db: Database, found: Table) -> list[str]:
+    rows = db.execute(
+        "SELECT pg_catalog.format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attcollation <> t.typcollation"
+        " THEN pg_catalog.format(' COLLATE %I.%I', n.nspname, c.collname) ELSE '' END AS kind"
+        " FROM pg_catalog.pg_index AS x CROSS JOIN pg_catalog.unnest(x.indkey) WITH ORDINALITY AS u (attnum, ordinality)"
+        " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = u.attnum"
+        " JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid LEFT JOIN pg_catalog.pg_collation AS c ON c.oid = a.attcollation"
+        " LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = c.collnamespace"
+        " WHERE x.indrelid = $1 AND x.indisprimary AND u.ordinality <= x.indnkeyatts ORDER BY u.ordinality",
+        ["pg_catalog.oid"],
+        [found.oid],
+    )
+    return [str(row["kind"]) for row in rows]
+
+
+def _protect(db: Database, found: Table, chunks: Chunks, oid: int) -> None:
+    """Let those read the chunks who may read the rows, and nobody else: default privileges may have said otherwise."""
+    granted = (
+        "SELECT DISTINCT coalesce(pg_catalog.quote_ident(r.rolname), 'PUBLIC') AS role, g.is_grantable FROM pg_catalog.pg_class AS c"
+        " CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS g LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = g.grantee"
+        " WHERE c.oid = $1 AND g.grantee <> c.relowner"
+    )
+    for row in db.execute(granted, ["pg_catalog.oid"], [oid]):
+        db.execute(f"REVOKE ALL ON {chunks.sql} FROM {row['role']} CASCADE")
+    for row in db.execute(f"{granted} AND g.privilege_type = 'SELECT'", ["pg_catalog.oid"], [found.oid]):
+        db.execute(f"GRANT SELECT ON {chunks.sql} TO {row['role']}{' WITH GRANT OPTION' if row['is_grantable'] else ''}")
+    seen = chunks.of_row(quote(chunks.name), "t", [key for key, _ in found.keys])
+    db.execute(f"CREATE POLICY pgembed_rows ON {chunks.sql} USING (EXISTS (SELECT FROM {found.sql} AS t WHERE {seen}))")
+    # That row security is given to the table later is seen by an event trigger.
+    row = db.execute("SELECT relrowsecurity, relforcerowsecurity FROM pg_catalog.pg_class WHERE oid = $1", ["pg_catalog.oid"], [found.oid])[
+        0
+    ]
+    if row["relrowsecurity"]:
+        db.execute(f"ALTER TABLE {chunks.sql} ENABLE ROW LEVEL SECURITY")
+    if row["relforcerowsecurity"]:
+        db.execute(f"ALTER TABLE {chunks.sql} FORCE ROW LEVEL SECURITY")
+
+
+def drop(db: Database, chunks: Chunks) -> None:
+    """Drop a table of chunks, where it still exists."""
+    if chunks.name:
+        db.execute(f"DROP TABLE IF EXISTS {chunks.sql}")
+
+
+def empty(db: Database, column: Column, dim: int) -> None:
+    """Delete all chunks, because vectors of another model will come, of so many dimensions."""
+    assert column.chunks is not None
+    db.execute(f"DELETE FROM {column.chunks.sql}")
+    if column.dim != dim:
+        db.execute(f"ALTER TABLE {column.chunks.sql} ALTER COLUMN {column.sql} TYPE {column.vector_schema}.{column.type}({dim}) USING NULL")
+
+
+def count(db: Database, chunks: Chunks) -> int | None:
+    """How many chunks there are, as the caller sees them; None where the caller may not read them or sees some only."""
+    allowed = db.execute(
+        "SELECT pg_catalog.has_table_privilege(c.oid, 'SELECT') AND NOT pg_catalog.row_security_active(c.oid) AS yes"
+        " FROM pg_catalog.pg_class AS c WHERE c.oid = $1::pg_catalog.regclass",
+        ["pg_catalog.text"],
+        [chunks.sql],
+    )
+    return int(db.execute(f"SELECT pg_catalog.count(*) AS n FROM {chunks.sql}")[0]["n"]) if allowed and allowed[0]["yes"] else None
+
+
+def replace(
+    db: Database,
+    column: Column,
+    keys: Sequence[Sequence[str]],
+    made: Sequence[Sequence[tuple[int, int, str]]],
+    images: Sequence[Sequence[bytes]],
+) -> None:
+    """Write the chunks of some rows in place of those that they have.
+
+    The rows must be locked by this transaction: then nobody else writes chunks of theirs.
+
+    Args:
+        keys: of the rows, one text a key column.
+        made: for each row its chunks: start and end in code points from 0, end exclusive, and content.
+        images: for each row the images of its chunks' vectors.
+    """
+    assert column.chunks is not None
+    described, chunks = column.table.keys, column.chunks
+    parameters = range(1, len(described) + 1)
+    names = [f"k{position}" for position in parameters]
+    casts = [f"m.{name}::{kind}" for name, (_, kind) in zip(names, described, strict=True)]
+    same = " AND ".join(f"c.{key} = {cast}" for key, cast in zip(chunks.keys, casts, strict=True))
+    types = ["pg_catalog.text[]"] * len(described)
+    arrays = [list(column_keys) for column_keys in zip(*keys, strict=True)]
+    unnested = ", ".join(f"pg_catalog.unnest(${position})" for position in parameters)
+    if not keys:
+        return
+    db.execute(f"DELETE FROM {chunks.sql} AS c USING ROWS FROM ({unnested}) AS m ({', '.join(names)}) WHERE {same}", types, arrays)
+    lines = [
+        (*key, ordinal, start + 1, end + 1, content, image)
+        for key, parts, vectors in zip(keys, made, images, strict=True)
+        for ordinal, ((start, end, content), image) in enumerate(zip(parts, vectors, strict=True), 1)
+    ]
+    own = ["pg_catalog.int4[]", "pg_catalog.int4[]", "pg_catalog.int4[]", "pg_catalog.text[]", "pg_catalog.bytea[]"]
+    every = ", ".join(f"pg_catalog.unnest(${position})" for position in range(1, len(described) + len(own) + 1))
+    cast = "" if column.type == "vector" else f"::{column.vector_schema}.{column.type}"
+    for at in range(0, len(lines), PAGE):
+        db.check_interrupts()
+        db.execute(
+            f"INSERT INTO {chunks.sql} ({', '.join(chunks.keys)}, {', '.join(OWN_COLUMNS)})"
+            f" SELECT {', '.join(casts)}, m.ordinal, m.start_char, m.end_char, m.content, pgembed._vector(m.image){cast}"
+            f" FROM ROWS FROM ({every}) AS m ({', '.join(names)}, ordinal, start_char, end_char, content, image)",
+            [*types, *own],
+            [list(values) for values in zip(*lines[at : at + PAGE], strict=True)],
+        )

@@ -1,0 +1,336 @@
+"""modelcli: the commands ``pgembed model ...``. Results go to stdout, progress to stderr.
+
+What is installed here is files, for every database of this machine's servers; with ``--database`` a command asks or changes what one
+database knows. Nothing here needs a database that the command's own work does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from pgembed import errors, models, server
+from pgembed.models import store, threads
+from pgembed.registration import WEIGHTS, is_url
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+# Of a hub: owner and name.
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def add_commands(parser: argparse.ArgumentParser) -> None:
+    """The verbs of ``pgembed model``."""
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    def verb(name: str, action: Callable[[argparse.Namespace], int | None], text: str, database: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        if database:
+            added.add_argument("--database", metavar="URL", help=database)
+        added.set_defaults(action=action)
+        return added
+
+    verb("list", _list, "list the installed models", "list what this database knows: installed and registered models")
+    show = verb("show", _show, "say all about a model", "as this database knows it")
+    show.add_argument("name")
+
+    add = verb(
+        "add",
+        _add,
+        "install a model from a folder or a hub, or register one in a database",
+        "where to register it (default: the private server's)",
+    )
+    add.add_argument("name", help="what it shall be called")
+    add.add_argument("source", help="a folder, OWNER/NAME on a hub; or, to register: the name of a known model, or the URL of an endpoint")
+    add.add_argument("--weights", choices=WEIGHTS, help="precision of what is installed (default: fp32)")
+    add.add_argument("--dim", type=int, help="keep the first dimensions (Matryoshka)")
+    add.add_argument("--layers", type=int, help="run the first layers (2D Matryoshka, Starbucks)")
+    add.add_argument("--normalize", action=argparse.BooleanOptionalAction, help="scale vectors to length 1")
+    add.add_argument("--query-prompt", metavar="TEXT", help="put before queries")
+    add.add_argument("--document-prompt", metavar="TEXT", help="put before documents")
+    add.add_argument("--remote-model", metavar="NAME", help="what the endpoint calls the model")
+    add.add_argument("--api-key", metavar="PLACE", help="where the server finds the key: env:NAME or file:/path; never the key")
+    add.add_argument("--options", metavar="JSON", help='of the endpoint, such as {"timeout": 60}')
+
+    remove = verb(
+        "remove", _remove, "remove an installed model", "a database of the server to ask what needs it (default: the private server's)"
+    )
+    remove.add_argument("name")
+    remove.add_argument("--force", action="store_true", help="remove it whatever needs it, and ask no server")
+
+    distill = verb(
+        "distill", _distill, "make a fast static model of an installed one", "where the corpus is (default: the private server's)"
+    )
+    distill.add_argument("name", help="what it shall be called")
+    distill.add_argument("--from", dest="teacher", required=True, metavar="MODEL", help="the model to learn from")
+    distill.add_argument("--dim", type=int, default=256, help="dimensions (default: %(default)s)")
+    distill.add_argument("--corpus", metavar="COLUMN", help="schema.table.column of texts: their words and how often they are used")
+
+    bench = verb("bench", _bench, "measure an installed model on this machine", "")
+    bench.add_argument("name")
+    bench.add_argument("--texts", type=int, help="how many (default: for some seconds)")
+
+
+def _list(options: argparse.Namespace) -> int:
+    if options.database:
+        lines = _database_room().listed(options.database)
+        head = ("NAME", "KIND", "DIM", "WEIGHTS", "REVISION", "COLUMNS", "SOURCE")
+        shown = [[*(_said(line[field]) for field in ("name", "kind", "dim", "weights", "revision", "columns", "source"))] for line in lines]
+        problems = [f"{line['name']}: {line['problem']}" for line in lines if line["problem"]]
+    else:
+        head = ("NAME", "KIND", "DIM", "WEIGHTS", "REVISION", "FINGERPRINT", "SOURCE")
+        shown, problems = [], []
+        for name in store.names():
+            try:
+                info = models.info(name)
+            except errors.PgembedError as error:
+                shown.append([name, *[""] * 6])
+                problems.append(f"{name}: {error.message}")
+                continue
+            source = f"{info.source} {info.source_revision}".strip()
+            shown.append([name, info.kind, str(info.dim), info.precision, str(info.revision), info.fingerprint[:12], source])
+    for line in _table([list(head), *shown]):
+        print(line)
+    for problem in problems:
+        print(f"pgembed: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _show(options: argparse.Namespace) -> None:
+    if options.database:
+        lines = _database_room().listed(options.database, options.name)
+        if not lines:
+            raise errors.UnknownObject(f'model "{options.name}" does not exist', hint="pgembed model list --database URL shows the models.")
+        for line in lines:
+            _print_facts({key: value for key, value in line.items() if value is not None})
+        return
+    place = store.place_of(options.name)
+    info = models.info(options.name)
+    facts: dict[str, Any] = {**vars(info), "max_tokens": info.max_tokens or "all", "folder": place}
+    files = store.read_description(place)["files"]
+    facts["files"] = ", ".join(f"{name} ({said['size'] / 1e6:.1f} MB)" for name, said in sorted(files.items()))
+    others = sorted(
+        path.parent.name for path in place.parent.glob(f"*/{store.DESCRIPTION}") if path.parent.name not in (store.CURRENT, place.name)
+    )
+    facts["older revisions"] = ", ".join(others) or "none"
+    _print_facts({name: value for name, value in facts.items() if value != "" or name.endswith("_prompt")})
+
+
+def _add(options: argparse.Namespace) -> None:
+    models.check_name(options.name)
+    source = str(options.source)
+    folder = Path(source).expanduser()
+    known = source in store.names()
+    if is_url(source) or known or (options.database and "/" not in source):
+        _register(options, source)
+        return
+    for option in ("remote_model", "api_key", "options"):
+        if getattr(options, option) is not None:
+            raise errors.InvalidParameter(f"--{option.replace('_', '-')} is of a remote model, whose source is a URL", hint="Leave it out.")
+    if not folder.is_dir() and not _HUB_NAME.fullmatch(source):
+        raise errors.FileMissing(
+            f'"{source}" is no folder, no installed model and no name on a hub',
+            hint=f"Installed models: {', '.join(store.names()) or 'none'}; a name on a hub is OWNER/NAME.",
+        )
+    if options.name in store.names():
+        _tell(f"{options.name} is installed already: it gets a new revision, unless it is the same model")
+    with threads.signals_blocked():
+        from pgembed.models import adding
+    revision = ""
+    if not folder.is_dir():
+        _tell(f"fetching {source} from the hub")
+        folder = adding.fetch_hub(source)
+        revision = folder.name
+    wanted = models.Options(options.dim, options.layers, options.normalize, options.query_prompt, options.document_prompt)
+    with _written():
+        info = adding.add_folder(
+            folder,
+            models.models_dir(),
+            options.name,
+            precision=options.weights or "fp32",
+            options=wanted,
+            source_label=f"hub:{source}" if revision else str(folder.resolve()),
+            source_revision=revision,
+            report=_tell,
+        )
+    print(f"{info.name}: {info.kind}, {info.dim} dimensions, {info.precision}, revision {info.revision}, fingerprint {info.fingerprint}")
+
+
+def _register(options: argparse.Namespace, source: str) -> None:
+    if options.weights is not None:
+        raise errors.InvalidParameter("--weights are chosen when a folder is installed", hint="Leave it out, or name a folder as source.")
+    if is_url(source):
+        from pgembed.models.endpoint import Endpoint
+
+        if options.remote_model is None:
+            raise errors.NullNotAllowed(
+                "a URL needs --remote-model", hint="It is what the endpoint calls the model, such as text-embedding-3-small."
+            )
+        # Before anything is sent: a key in place of its name must not get into the server's log.
+        Endpoint.parse(source, options.remote_model, options.api_key, _without_probe(options.options))
+    arguments = {
+        "name": options.name,
+        "source": source,
+        "dim": options.dim,
+        "layers": options.layers,
+        "normalized": options.normalize,
+        "query_prompt": options.query_prompt,
+        "document_prompt": options.document_prompt,
+        "remote_model": options.remote_model,
+        "api_key": options.api_key,
+        "options": options.options,
+    }
+    room = _database_room()
+    url = _database_url(options)
+    print(f"{options.name}: registered, fingerprint {room.register(url, arguments, _tell)}")
+
+
+def _without_probe(said: str | None) -> str | None:
+    """Options of the endpoint itself; ``probe`` is one of the registration."""
+    if said is None:
+        return None
+    try:
+        read = json.loads(said)
+    except ValueError as error:
+        raise errors.InvalidParameter(f"--options is no JSON: {error}", hint="Such as '{\"timeout\": 60}'.") from None
+    return json.dumps({key: value for key, value in read.items() if key != "probe"}) if isinstance(read, dict) else said
+
+
+def _remove(options: argparse.Namespace) -> None:
+    models.check_name(options.name)
+    if options.name not in store.names():
+        raise errors.UnknownObject(
+            f'model "{options.name}" is not installed',
+            hint=f"Installed models: {', '.join(store.names()) or 'none'}. pgembed.drop_model() in SQL drops a registered one.",
+        )
+    if not options.force:
+        url = options.database or _private_url()
+        if url is None:
+            raise errors.NotReady(
+                "which databases need the model is not known, for there is no private server here",
+                hint="Name a database of the server, --database URL, whose databases are then all asked; or say --force.",
+            )
+        needing = _database_room().uses(url, options.name)
+        if needing:
+            raise errors.DependentObjects(
+                f'model "{options.name}" is needed {len(needing)} time{"s" if len(needing) > 1 else ""}',
+                detail="\n".join(needing),
+                hint="pgembed.alter_embedding(..., model => ...) gives a column another model; --force removes it nevertheless.",
+            )
+    with _written():
+        store.remove(store.models_dir(), options.name)
+    print(f"{options.name}: removed")
+
+
+def _distill(options: argparse.Namespace) -> None:
+    models.check_name(options.name)
+    if options.teacher not in store.names():
+        raise errors.UnknownObject(
+            f'model "{options.teacher}" is not installed', hint=f"Installed models: {', '.join(store.names()) or 'none'}."
+        )
+    info = models.info(options.teacher)
+    if info.kind != "transformer":
+        raise errors.NotSupported(
+            f'model "{options.teacher}" is of kind {info.kind}, expected transformer', hint="A static model is made of a transformer."
+        )
+    with threads.signals_blocked():
+        from pgembed.models import distill
+    corpus = None
+    if options.corpus is not None:
+        room = _database_room()
+        corpus = room.texts(_database_url(options), options.corpus, distill.CORPUS_TEXTS)
+        _tell(f"read {len(corpus)} texts of {options.corpus}")
+    teacher = cast("distill.Teacher", models.load(options.teacher, prompts=False))
+    with _written():
+        made = distill.distill(teacher, name=options.name, target=models.models_dir(), dim=options.dim, corpus=corpus, report=_tell)
+    if made.agreements:
+        rows = [
+            [each.name, f"{each.recall:.3f}", f"{each.spearman:.3f}", "installed" if each.name == made.chosen else ""]
+            for each in made.agreements
+        ]
+        print(f"agreement with {options.teacher} on texts of {options.corpus} that were held out:")
+        for line in _table([["MADE WITH", "RECALL AT 10", "SPEARMAN", ""], *rows]):
+            print(line)
+    print(
+        f"{made.info.name}: {made.info.kind}, {made.info.dim} dimensions, fingerprint {made.info.fingerprint}, made in {made.seconds:.0f} s"
+    )
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from pgembed import modelbench
+
+    for line in _table([["", "MODEL", "DIRECT", "RATIO"], *modelbench.measure(options.name, options.texts, _tell)]):
+        print(line)
+
+
+def _database_room() -> ModuleType:
+    try:
+        from pgembed import modeldb
+    except ImportError as error:
+        raise errors.NotReady(str(error), hint="Install it: pip install 'pgembed-extension[psycopg]'.") from None
+    return modeldb
+
+
+def _database_url(options: argparse.Namespace) -> str:
+    if options.database:
+        return str(options.database)
+    url = _private_url()
+    if url is None:
+        raise errors.NotReady("there is no private server here", hint="Name a database: --database URL.")
+    return url
+
+
+def _private_url() -> str | None:
+    """URL of the private server's database, started if need be; None where there is none."""
+    try:
+        found = server.Server()
+    except errors.PgembedError:
+        return None
+    if not found.data.exists():
+        return None
+    found.start()
+    found.install_extension()
+    return found.url()
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    """Around what writes the installed models."""
+    try:
+        yield
+    except PermissionError as error:
+        raise errors.InsufficientPrivilege(
+            f'"{error.filename}" may not be written by this user',
+            hint="Run this as the environment's owner: with sudo, as a rule.",
+        ) from None
+    except ModuleNotFoundError as error:
+        raise errors.NotReady(
+            f"package {error.name} is not installed", hint="Install it: pip install 'pgembed-extension[convert]'."
+        ) from None
+
+
+def _tell(line: str) -> None:
+    print(f"pgembed: {line}", file=sys.stderr)
+
+
+def _said(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        print(f"{name:{width}}  {json.dumps(value) if name.endswith('_prompt') else value}")
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows with their columns aligned, two blanks between."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,6 @@
+CREATE EVENT TRIGGER pgembed_after_alter
+    ON ddl_command_end
+    WHEN TAG IN ('ALTER TABLE')
+    EXECUTE FUNCTION pgembed._after_alter();
+
+COMMENT ON EVENT TRIGGER pgembed_after_alter IS 'pgembed: row security of a table holds for its chunks';
