@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pgembed import database, errors, models
 from pgembed.database import Database, Row
-from pgembed.models import store
+from pgembed.models import store, threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,8 @@ CACHED_RECIPES = 8
 
 # All that is needed to see that the session has the model already: one look at two small tables.
 _FIND = (
-    "SELECT c.name, m.fingerprint, m.kind, m.in_backends, m.xmin::pg_catalog.text AS version FROM (SELECT coalesce($1,"
+    "SELECT (SELECT s.value::pg_catalog.int4 FROM pgembed._setting AS s WHERE s.name OPERATOR(pg_catalog.=) 'threads') AS threads,"
+    " c.name, m.fingerprint, m.kind, m.in_backends, m.xmin::pg_catalog.text AS version FROM (SELECT coalesce($1,"
     " (SELECT s.value FROM pgembed._setting AS s WHERE s.name OPERATOR(pg_catalog.=) 'default_model'), $3) AS name) AS c"
     " LEFT JOIN pgembed._model AS m ON m.name OPERATOR(pg_catalog.=) c.name"
     " AND CASE WHEN $2 IS NULL THEN m.is_current ELSE m.fingerprint OPERATOR(pg_catalog.=) $2 END"
@@ -221,7 +222,9 @@ def registered(db: Database, name: str | None = None) -> list[Row]:
 
 
 def _find(db: Database, name: str | None, fingerprint: str | None) -> Row:
-    return db.execute(_FIND, [_TEXT, _TEXT, _TEXT], [name, fingerprint, DEFAULT_MODEL])[0]
+    found = db.execute(_FIND, [_TEXT, _TEXT, _TEXT], [name, fingerprint, DEFAULT_MODEL])[0]
+    threads.limit(found["threads"])
+    return found
 
 
 def _row(db: Database, name: str, fingerprint: str, *, with_basis: bool = False) -> Row:

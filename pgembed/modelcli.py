@@ -59,6 +59,9 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--api-key", metavar="PLACE", help="where the server finds the key: env:NAME or file:/path; never the key")
     add.add_argument("--options", metavar="JSON", help='of the endpoint, such as {"timeout": 60}')
 
+    replacing = "if the name is taken, make this its next revision; columns keep the one that they were made with"
+    add.add_argument("--new-revision", action="store_true", help=replacing)
+
     remove = verb(
         "remove", _remove, "remove an installed model", "a database of the server to ask what needs it (default: the private server's)"
     )
@@ -72,6 +75,8 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     distill.add_argument("--from", dest="teacher", required=True, metavar="MODEL", help="the model to learn from")
     distill.add_argument("--dim", type=int, default=256, help="dimensions (default: %(default)s)")
     distill.add_argument("--corpus", metavar="COLUMN", help="schema.table.column of texts: their words and how often they are used")
+
+    distill.add_argument("--new-revision", action="store_true", help=replacing)
 
     bench = verb("bench", _bench, "measure an installed model on this machine", "")
     bench.add_argument("name")
@@ -139,8 +144,7 @@ def _add(options: argparse.Namespace) -> None:
             f'"{source}" is no folder, no installed model and no name on a hub',
             hint=f"Installed models: {', '.join(store.names()) or 'none'}; a name on a hub is OWNER/NAME.",
         )
-    if options.name in store.names():
-        _tell(f"{options.name} is installed already: it gets a new revision, unless it is the same model")
+    _check_free(options)
     with threads.signals_blocked():
         from pgembed.models import adding
     revision = ""
@@ -161,6 +165,14 @@ def _add(options: argparse.Namespace) -> None:
             report=_tell,
         )
     print(f"{info.name}: {info.kind}, {info.dim} dimensions, {info.precision}, revision {info.revision}, fingerprint {info.fingerprint}")
+
+
+def _check_free(options: argparse.Namespace) -> None:
+    if options.name in store.names() and not options.new_revision:
+        raise errors.DuplicateObject(
+            f'model "{options.name}" is installed already',
+            hint="Choose another name; or say --new-revision, and the name points to the new model from then on.",
+        )
 
 
 def _register(options: argparse.Namespace, source: str) -> None:
@@ -235,6 +247,7 @@ def _distill(options: argparse.Namespace) -> None:
         raise errors.UnknownObject(
             f'model "{options.teacher}" is not installed', hint=f"Installed models: {', '.join(store.names()) or 'none'}."
         )
+    _check_free(options)
     info = models.info(options.teacher)
     if info.kind != "transformer":
         raise errors.NotSupported(

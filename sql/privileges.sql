@@ -4,6 +4,7 @@ GRANT SELECT ON pgembed._setting, pgembed._model, pgembed._embedding, pgembed._l
 GRANT SELECT ON pgembed.models, pgembed.embeddings, pgembed.linkers TO PUBLIC;
 -- What all columns and backends depend on is an administrator's choice.
 REVOKE ALL ON FUNCTION pgembed.set_default_model(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembed.set_threads(int) FROM PUBLIC;
 -- These open files, call URLs, or let others do so.
 REVOKE ALL ON FUNCTION pgembed.register_model(
     text, text, int, int, boolean, text, text, text, regclass, name, regclass, name, text, text, text, jsonb

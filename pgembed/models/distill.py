@@ -199,13 +199,10 @@ def _with_corpus(
         "weights + words + fit": (wider, _cut(fitted, uses, dim)),
     }
     agreements = []
-    report(f"{'agreement on held-out texts':32}  recall@10  spearman")
     for label, (made_of, table) in candidates.items():
         recall, spearman = fitting.agreement(fitting.means(table, _tokens(made_of, [text[:TEACHER_CHARS] for text in held], check)), wanted)
         agreements.append(Agreement(label, recall, spearman))
-        report(f"  {label:30}  {recall:9.3f}  {spearman:8.3f}")
     best = max(agreements, key=lambda each: each.recall)  # the first of equals
-    report(f"installing: {best.name}")
     made_of, table = candidates[best.name]
     options = f"dim {dim}; corpus of {len(sample)} texts; {best.name}"
     info = _install(table, made_of, model.info, name, target, options, report)

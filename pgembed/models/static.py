@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgembed.models import threads, words
+from pgembed.models import memory, threads, words
 from pgembed.models.contract import Encoded, ModelInfo, Role, no_check
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ class Static:
             takes = list(map(self._words.takes, texts))
             plain = [i for i, taken in enumerate(takes) if taken]
             other = [i for i, taken in enumerate(takes) if not taken]
+        # One wide character makes a whole slice wide, and slow.
+        plain.sort(key=lambda i: not texts[i].isascii())
         for places in _slices(texts, plain, _SLICE_CHARS):
             check()
             assert self._words is not None
@@ -163,6 +165,7 @@ class Static:
                 import tokenizers
 
                 self._loaded = tokenizers.Tokenizer.from_file(str(self._place / TOKENIZER))
+            memory.trim_memory()
         return self._loaded
 
     def _limited(

@@ -113,10 +113,11 @@ def install_folder(
     """Install a model that Model2Vec, or sentence-transformers with its StaticEmbedding, has saved.
 
     Vectors are those of the ``model2vec`` package's ``encode`` to 1e-6; of a table in float16 they are what it computes before it rounds
-    them to float16 again. Its two limits are kept, so that vectors made elsewhere match: ``max_length`` tokens of the config (512 where
-    it has none, null for no limit), and before that as many characters as those tokens have if each is of the vocabulary's median length.
-    A text that is cut by either counts as truncated. Its special cases are, too: no special tokens, unknown ones dropped, zeros where
-    nothing is left. StaticEmbedding has neither limit and keeps unknown tokens.
+    them to float16 again, and of texts with thousands of tokens, whose sum it makes in float32, they have more right digits. Its two
+    limits are kept, so that vectors made elsewhere match: ``max_length`` tokens of the config (512 where it has none, null for no limit),
+    and before that as many characters as those tokens have if each is of the vocabulary's median length. A text that is cut by either
+    counts as truncated. Its special cases are kept, too: no special tokens, unknown ones dropped, zeros where nothing is left.
+    StaticEmbedding has no limit but its tokenizer's own, and keeps unknown tokens.
 
     Args:
         source: folder with model.safetensors (tensor ``embeddings`` of float16, float32, float64 or int8, optionally ``weights`` and

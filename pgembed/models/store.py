@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,15 @@ def models_dir() -> Path:
     package runs from a checkout. Never from a setting or the environment: whoever chooses this path chooses what the
     server loads.
     """
-    site = Path(__file__).parents[2]
+    return _models_of(__file__, sys.prefix)
+
+
+@cache  # it is asked for every text
+def _models_of(file: str, prefix: str) -> Path:
+    site = Path(file).parents[2]
     # <prefix>/lib/pythonX.Y/site-packages/pgembed/models/store.py
-    prefix = site.parents[2] if site.name in ("site-packages", "dist-packages") else Path(sys.prefix)
-    return prefix / "share" / "pgembed" / "models"
+    found = site.parents[2] if site.name in ("site-packages", "dist-packages") else Path(prefix)
+    return found / "share" / "pgembed" / "models"
 
 
 def search_also(place: Path) -> None:

@@ -7,12 +7,15 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# A text of 20 tokens gives no work to more cores than this, and each backend has its own pool.
+# By default. A refresh of many rows would use more, and leave the other backends none.
 MOST_THREADS = 8
 
 # PostgreSQL's own BlockSig leaves these open (src/backend/libpq/pqsignal.c): they tell of a fault in the running
 # thread itself.
 _FAULTS = {"SIGTRAP", "SIGABRT", "SIGILL", "SIGFPE", "SIGSEGV", "SIGBUS", "SIGSYS", "SIGCONT"}
+
+
+_limit: int | None = None
 
 
 @contextmanager
@@ -32,7 +35,13 @@ def signals_blocked() -> Iterator[None]:
 
 
 def thread_count() -> int:
-    """How many threads a model may use: half of the cores this process may run on, for the server has other backends; two where there
-    are two, and at most ``MOST_THREADS``."""
+    """How many threads a model may use: what ``limit`` was told; else half of the cores this process may run on, for the server has other
+    backends, two where there are two, and at most ``MOST_THREADS``."""
     cores = len(os.sched_getaffinity(0))
-    return min(cores, max(2, cores // 2), MOST_THREADS)
+    return _limit or min(cores, max(2, cores // 2), MOST_THREADS)
+
+
+def limit(count: int | None) -> None:
+    """Let models use so many threads from now on; None for the default."""
+    global _limit
+    _limit = count

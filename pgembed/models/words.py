@@ -1,10 +1,11 @@
 """words: BERT's tokenizer for plain text, without the tokenizers package: what a short text costs is then a few microseconds.
 
-For ASCII texts the chain BertNormalizer, BertPreTokenizer, WordPiece (Devlin et al. 2019, https://arxiv.org/abs/1810.04805) is: fold the
+For plain texts the chain BertNormalizer, BertPreTokenizer, WordPiece (Devlin et al. 2019, https://arxiv.org/abs/1810.04805) is: fold the
 case, cut at blanks, let every punctuation mark be a word of its own, and cover each word greedily with the longest pieces of the
-vocabulary. All texts of a slice are cut at once, and a word is covered once: its pieces are remembered. Whatever else a text may hold
-(other characters, control characters, a special token spelt out) is left to the tokenizers package, so the tokens are always those that
-it gives.
+vocabulary. All texts of a slice are cut at once, and a word is covered once: its pieces are remembered. Plain is ASCII, and the letters and
+marks of Latin, Greek and Cyrillic scripts, of which each stands for itself whatever is beside it. Whatever else a text may hold (other
+characters, combining or control characters, a special token spelt out) is left to the tokenizers package, so the tokens are always those
+that it gives.
 
 The vocabulary is a file that is mapped, not read, so that all backends share its pages:
 
@@ -23,6 +24,7 @@ import re
 from array import array
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -45,6 +47,13 @@ _END = "\0"
 _PUNCTUATION = {chr(c): f" {chr(c)} " for c in range(33, 127) if not chr(c).isalnum()}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
+# Latin, Greek, Cyrillic, punctuation, currencies, arrows. Unicode has not changed there for years; U+00AD, the soft hyphen, is none.
+_WIDE = (
+    "\xa0-\xac\xae-\u024f\u0386-\u0386\u0388-\u038a\u038e-\u03a1\u03a3-\u0482\u048a-\u04ff\u1e00-\u1eff"
+    "\u2010-\u2027\u2030-\u205e\u20a0-\u20bf\u2190-\u21ff"
+)
+_PLAIN = re.compile(f"[\t\n\r -~{_WIDE}]*")
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -52,6 +61,7 @@ class Rules:
 
     Attributes:
         lowercase: case is folded.
+        strip_accents: accents are taken off; None for where case is folded.
         prefix: of a piece inside of a word.
         longest_word: in characters; a longer word is unknown.
         unknown: the number of the unknown token.
@@ -63,6 +73,7 @@ class Rules:
     longest_word: int
     unknown: int
     marks: list[str]
+    strip_accents: bool | None = None
 
 
 def rules_of(tokenizer: dict[str, Any]) -> Rules | None:
@@ -85,6 +96,7 @@ def rules_of(tokenizer: dict[str, Any]) -> Rules | None:
         longest_word=model.get("max_input_chars_per_word", 100),
         unknown=vocabulary[model["unk_token"]],
         marks=sorted({mark.lower() for mark in marks}),
+        strip_accents=normalizer.get("strip_accents"),
     )
 
 
@@ -135,7 +147,10 @@ class Words:
 
     def takes(self, text: str) -> bool:
         """Whether the text is plain: ``tokens`` may be asked for it."""
-        if not text.isascii() or (not text.isprintable() and _CONTROL.search(text)):
+        if not text.isascii():
+            if not _PLAIN.fullmatch(text):
+                return False
+        elif not text.isprintable() and _CONTROL.search(text):
             return False
         # Not often: nearly no text has a "[".
         if any(start in text for start in self._mark_starts):
@@ -170,6 +185,8 @@ class Words:
         return codes[codes >= 0], lengths
 
     def _cut(self, text: str) -> list[str]:
+        if not text.isascii():
+            text = text.translate(_wide(self.rules.lowercase, self.rules.strip_accents))
         if self.rules.lowercase:
             text = text.lower()
         for mark, apart in _PUNCTUATION.items():
@@ -242,6 +259,25 @@ class Words:
                 prefix_sum = crc32(prefix)
             start = end
         return found
+
+
+@cache
+def _wide(lowercase: bool, strip_accents: bool | None) -> dict[int, str]:
+    """What becomes of each character that is plain and not ASCII; marks of punctuation are set apart."""
+    import unicodedata
+
+    strip = lowercase if strip_accents is None else strip_accents
+    made = {}
+    for ends in re.findall(".-.", _WIDE):
+        for code in range(ord(ends[0]), ord(ends[2]) + 1):
+            said = chr(code)
+            if strip:
+                said = "".join(c for c in unicodedata.normalize("NFD", said) if unicodedata.category(c) != "Mn")
+            if lowercase:
+                # One by one: the small sigma at a word's end is a matter of context.
+                said = "".join(c.lower() for c in said)
+            made[code] = "".join(f" {c} " if unicodedata.category(c)[0] == "P" else " " if c.isspace() else c for c in said)
+    return made
 
 
 class _Codes(dict[str, int]):

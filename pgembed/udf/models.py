@@ -17,6 +17,8 @@ _FIELDS = (
     *("basis", "source"),
 )
 
+MOST_THREADS = 256
+
 
 @boundary
 def models() -> list[dict[str, Any]]:
@@ -72,6 +74,23 @@ def set_default_model(model: str | None) -> None:
         "INSERT INTO pgembed._setting (name, value) VALUES ('default_model', $1) ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value",
         ["pg_catalog.text"],
         [info.name],
+    )
+
+
+@boundary
+def set_threads(threads: int | None) -> None:
+    """Body of `pgembed.set_threads`."""
+    if threads is None:
+        DATABASE.execute("DELETE FROM pgembed._setting WHERE name OPERATOR(pg_catalog.=) 'threads'")
+        return
+    if not 1 <= threads <= MOST_THREADS:
+        raise errors.InvalidParameter(
+            f"threads must be from 1 to {MOST_THREADS}, not {threads}", hint="NULL is the default: half of the server's cores, 8 at most."
+        )
+    DATABASE.execute(
+        "INSERT INTO pgembed._setting (name, value) VALUES ('threads', $1) ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value",
+        ["pg_catalog.text"],
+        [str(threads)],
     )
 
 

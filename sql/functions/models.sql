@@ -26,6 +26,19 @@ $python$;
 
 COMMENT ON FUNCTION pgembed.set_default_model(text) IS 'choose the model that embed() and add_embedding() take when none is named';
 
+CREATE OR REPLACE FUNCTION pgembed.set_threads(threads int)
+RETURNS void
+LANGUAGE plpython3u
+VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $python$
+from pgembed.udf import models
+return models.set_threads(threads)
+$python$;
+
+COMMENT ON FUNCTION pgembed.set_threads(int) IS
+    'choose how many threads a backend embeds with, from its next look at the models on; NULL for half of the cores';
+
 CREATE OR REPLACE FUNCTION pgembed.register_model(
     name text, source text, dim int DEFAULT NULL, layers int DEFAULT NULL, normalized boolean DEFAULT NULL,
     query_prompt text DEFAULT NULL, document_prompt text DEFAULT NULL, basis text DEFAULT 'none',

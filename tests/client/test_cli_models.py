@@ -98,14 +98,26 @@ def test_options_are_part_of_what_is_installed(run: Run, folder: Path) -> None:
     assert models.load("tiny").encode(["c"], role="query").vectors.shape == (1, 8)
 
 
-def test_adding_again_is_nothing_or_a_revision(run: Run, folder: Path) -> None:
+def test_a_name_that_is_taken_is_refused_unless_a_revision_is_wanted(run: Run, folder: Path) -> None:
     first = run("add", "tiny", folder)
-    again = run("add", "tiny", folder)
+    refused = run("add", "tiny", folder, "--dim", 8)
+    assert refused.status == 1
+    assert 'model "tiny" is installed already' in refused.err
+    assert "--new-revision" in refused.err
+    again = run("add", "tiny", folder, "--new-revision")
     assert again.out == first.out
     assert "is installed already" in again.err
-    assert "revision 2" in run("add", "tiny", folder, "--dim", 8).out
+    assert "revision 2" in run("add", "tiny", folder, "--dim", 8, "--new-revision").out
     shown = dict(line.split("  ", maxsplit=1) for line in run("show", "tiny").out.splitlines())
     assert shown["older revisions"].strip() == first.out.split()[-1][:16]
+
+
+def test_a_distilled_model_does_not_take_its_teachers_name(run: Run, folder: Path) -> None:
+    run("add", "tiny", folder)
+    refused = run("distill", "tiny", "--from", "tiny", "--dim", 4)
+    assert refused.status == 1
+    assert 'model "tiny" is installed already' in refused.err
+    assert models.info("tiny").kind == "transformer"
 
 
 def test_a_hubs_model_is_fetched(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

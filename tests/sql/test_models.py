@@ -6,12 +6,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import psycopg
 import pytest
+from support import AsRole, Connection, MakeRole, Refused
 
 from pgembed import models
-
-Connection = psycopg.Connection[Any]
 
 BASE = "all-minilm-l6-v2"
 
@@ -52,12 +50,12 @@ def test_a_second_choice_of_default_replaces_the_first(db: Connection) -> None:
     assert db.execute("SELECT name FROM pgembed.models WHERE is_default").fetchall() == [("all-minilm-l6-v2",)]
 
 
-def test_unknown_model_cannot_become_the_default(db: Connection, refused: Callable[..., psycopg.Error]) -> None:
+def test_unknown_model_cannot_become_the_default(db: Connection, refused: Refused) -> None:
     refused(db, "42704", "SELECT pgembed.set_default_model('nobody')", message='model "nobody" does not exist', hint="all-minilm-l6-v2")
     assert db.execute("SELECT count(*) FROM pgembed._setting").fetchone() == (0,)
 
 
-def test_null_cannot_become_the_default(db: Connection, refused: Callable[..., psycopg.Error]) -> None:
+def test_null_cannot_become_the_default(db: Connection, refused: Refused) -> None:
     refused(db, "22004", "SELECT pgembed.set_default_model(NULL)", hint="pgembed.models")
 
 
@@ -78,9 +76,7 @@ def test_embedded_columns_are_counted(db: Connection) -> None:
     assert db.execute(counts).fetchall() == []
 
 
-def test_a_damaged_model_is_listed_with_its_problem_beside_the_others(
-    db: Connection, spoilt: str, refused: Callable[..., psycopg.Error]
-) -> None:
+def test_a_damaged_model_is_listed_with_its_problem_beside_the_others(db: Connection, spoilt: str, refused: Refused) -> None:
     name, dim, problem = db.execute("SELECT name, dim, problem FROM pgembed.models WHERE problem IS NOT NULL").fetchall()[0]
     assert (name, dim) == (spoilt, None)
     assert "does not exist" in problem
@@ -105,3 +101,20 @@ def test_a_model_that_a_column_needs_and_nobody_has_is_listed(db: Connection) ->
 def test_everybody_sees_the_models(db: Connection, make_role: Callable[..., str], as_role: Callable[..., Any]) -> None:
     with as_role(db, make_role("dora")):
         assert db.execute(f"SELECT is_default FROM pgembed.models WHERE name = '{BASE}'").fetchone() == (True,)
+
+
+def test_threads_are_an_administrators_choice(db: Connection, refused: Refused, make_role: MakeRole, as_role: AsRole) -> None:
+    used = "SELECT pgembed.embed('warm') IS NOT NULL, pg_temp.threads()"
+    db.execute(
+        "CREATE FUNCTION pg_temp.threads() RETURNS int LANGUAGE plpython3u"
+        " AS 'from pgembed.models import threads; return threads.thread_count()'"
+    )
+    default = db.execute(used).fetchone()
+    db.execute("SELECT pgembed.set_threads(5)")
+    assert db.execute(used).fetchone() == (True, 5)
+    with as_role(db, make_role("alice")):
+        refused(db, "42501", "SELECT pgembed.set_threads(1)", hint=None)
+    for wrong in (0, -1, 100_000):
+        refused(db, "22023", "SELECT pgembed.set_threads(%s)", [wrong], message=f"not {wrong}", hint="NULL is the default")
+    db.execute("SELECT pgembed.set_threads(NULL)")
+    assert db.execute(used).fetchone() == default

@@ -163,7 +163,7 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
     closed = db.execute(
         f"SELECT proname::text FROM ({MEMBERS}) AS m WHERE NOT has_function_privilege('public', oid, 'EXECUTE') ORDER BY 1"
     ).fetchall()
-    models = ["drop_model", "grant_model", "register_model", "revoke_model", "set_default_model"]
+    models = ["drop_model", "grant_model", "register_model", "revoke_model", "set_default_model", "set_threads"]
     assert [row[0] for row in closed] == ["_vector_relabel", "_vectors_relabel", *models]
 
 
@@ -196,6 +196,7 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
                 "_after_drop",
                 "_after_alter",
                 "set_default_model",
+                "set_threads",
                 "create_linker",
                 "drop_linker",
             }

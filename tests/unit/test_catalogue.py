@@ -65,8 +65,8 @@ class Rows:
             name = values[0] or self.default or values[2]
             for row in self.rows:
                 if row["name"] == name and (row["is_current"] if values[1] is None else row["fingerprint"] == values[1]):
-                    return [row]
-            return [{"name": name, "fingerprint": None, "kind": None, "in_backends": None, "version": None}]
+                    return [{**row, "threads": None}]
+            return [{"name": name, "fingerprint": None, "kind": None, "in_backends": None, "version": None, "threads": None}]
         if "FROM pgembed._model WHERE name OPERATOR(pg_catalog.=) $1 AND fingerprint" in statement:
             return [row for row in self.rows if (row["name"], row["fingerprint"]) == tuple(values)]
         if "FROM pgembed._model" in statement:

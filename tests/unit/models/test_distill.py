@@ -113,14 +113,11 @@ def test_fewer_dimensions_are_the_widest_axes(tmp_path: Path) -> None:
 
 
 def test_with_a_corpus_every_step_is_measured_and_the_best_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = list[str]()
     texts = corpus()
-    report, model = made(tmp_path, corpus=iter(texts), report=lines.append)
+    report, model = made(tmp_path, corpus=iter(texts))
     assert [each.name for each in report.agreements] == ["plain", "weights", "weights + words", "weights + words + fit"]
     best = max(report.agreements, key=lambda each: each.recall)
     assert report.chosen == best.name
-    for each in report.agreements:
-        assert any(each.name in line and f"{each.recall:.3f}" in line and f"{each.spearman:.3f}" in line for line in lines)
     # The number shown is what the installed model gives on the texts held out.
     held = distill._sample(texts, no_check)[: len(set(texts)) // 3]
     recall, spearman = fitting.agreement(model.encode(held).vectors, Teacher().encode(held).vectors)

@@ -24,7 +24,7 @@ safetensors = pytest.importorskip("safetensors.numpy")
 
 MARKS = ["[PAD]", "[UNK]"]
 LETTERS = "abcdefghijklmnopqrst"
-PIECES = [*MARKS, *LETTERS, *(f"##{c}" for c in LETTERS), "hello", "abba", "##bba", "ä", ".", ","]
+PIECES = [*MARKS, *LETTERS, *(f"##{c}" for c in LETTERS), "hello", "abba", "##bba", "ä", "日", ".", ","]
 TEXTS = [
     "hello",
     "a b c",
@@ -159,10 +159,10 @@ def test_a_vector_is_the_same_bits_in_any_batch(tmp_path: Path, dim: int) -> Non
     model = install(folder)
     chance = random.Random(5)
     texts = [
-        " ".join(chance.choices(["hello", "abba", "a", "dab", "ä", "z", "."], k=chance.choice([0, 1, 2, 3, 20, 60, 700])))
+        " ".join(chance.choices(["hello", "abba", "a", "dab", "ä", "日", "z", "."], k=chance.choice([0, 1, 2, 3, 20, 60, 700])))
         for _ in range(3000)
     ]
-    texts += ["hello " * 3000, "ä " * 3000]
+    texts += ["hello " * 3000, "日 " * 3000]
     together = model.encode(texts).vectors
     shuffled = chance.sample(range(len(texts)), len(texts))
     again = model.encode([texts[i] for i in shuffled]).vectors
@@ -187,7 +187,7 @@ def test_a_long_text_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.Monkey
     model = install(save(tmp_path / "m", max_length=None, normalize=False))
     chance = random.Random(6)
     alphabet = "ab. " if blanks else "ab."
-    texts = ["".join(chance.choices(alphabet + letter, k=2000)) for letter in "aäz" for _ in range(5)] + ["a" + " " * 999]
+    texts = ["".join(chance.choices(alphabet + letter, k=2000)) for letter in "aä日z" for _ in range(5)] + ["a" + " " * 999]
     whole = model.encode(texts).vectors
     monkeypatch.setattr(static, "_SLICE_CHARS", 100)
     monkeypatch.setattr(static, "_SLOW_SLICE_CHARS", 70)
@@ -207,7 +207,7 @@ def test_check_is_called_between_slices_and_ends_it(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(static, "_SLICE_TEXTS", 10)
     model = install(save(tmp_path / "m"))
     calls: list[None] = []
-    model.encode(["a", "ä"] * 50, lambda: calls.append(None))
+    model.encode(["a", "日"] * 50, lambda: calls.append(None))
     assert len(calls) == 10
 
     def cancel() -> None:
@@ -231,11 +231,12 @@ def test_plain_texts_load_no_tokenizer(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from pgembed.models import static, store\n"
         "place = Path(sys.argv[1]); model = static.Static(store.read_info(place), place)\n"
         "model.encode(['hello', 'a b'] * 50); model.token_count('hello'); print('tokenizers' in sys.modules, end=' ')\n"
-        "model.encode(['ä']); print('tokenizers' in sys.modules)"
+        "model.encode(['ä']); print('tokenizers' in sys.modules, end=' ')\n"
+        "model.encode(['日']); print('tokenizers' in sys.modules)"
     )
     place = (tmp_path / "models" / "tiny" / "current").resolve()
     run = subprocess.run([sys.executable, "-P", "-c", code, str(place)], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["False", "True"]
+    assert run.stdout.split() == ["False", "False", "True"]
 
 
 def test_the_model_is_loaded_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,16 @@ def test_thread_count_is_bounded() -> None:
     assert 1 <= threads.thread_count() <= threads.MOST_THREADS
 
 
+@pytest.mark.parametrize(("cores", "threads_used"), [(1, 1), (2, 2), (3, 2), (4, 2), (8, 4), (16, 8), (64, 8)])
+def test_half_of_the_cores_are_left_to_others(monkeypatch: pytest.MonkeyPatch, cores: int, threads_used: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    assert threads.thread_count() == threads_used
+    threads.limit(3)
+    assert threads.thread_count() == 3
+    threads.limit(None)
+    assert threads.thread_count() == threads_used
+
+
 SCRIPT = """
 import os
 from pgembed import models

@@ -24,9 +24,10 @@ PIECES = [
 NASTY = [
     "", " ", "a", "the language", "THE LANGUAGE", "then theng thenx thez", "z", "az", "za", "a_b-c", "lib's (lib)...", "##a ##lib",
     "\t a\nb\r\nc ", "a" * 100, "a" * 101, "ab" * 30, "ab" * 31, "[mask]", "mask", "[ MASK ]", "x[x]x", "[unk", "unk]", "[a]",
-    "a.b.c@d", "...", "0123 4567", "a  b", "[[]]",
+    "a.b.c@d", "...", "0123 4567", "a  b", "[[]]", "é", "café", "naïve", "É", "ŀib", "a—b", "“the”…", "5 €", "ΣΑΣ", "Ёж", "a\xa0b",
+    "\u0130",
 ]  # fmt: skip
-LEFT = ["\0", "a\x07b", "a\x0bb", "\x7f", "é", "naïve", "日本", "a\u200bb", "[MASK]", "x[SEP]y", "[PAD", "\ud7ff"]
+LEFT = ["\0", "a\x07b", "a\x0bb", "\x7f", "a\u0301", "日本", "a\u200bb", "so\xadft", "[MASK]", "x[SEP]y", "é [PAD]", "[PAD", "\ud7ff"]
 
 
 def tokenizer(pieces: list[str] = PIECES, *, marks: list[str] = MARKS, **normalizer: Any) -> Any:
@@ -83,6 +84,18 @@ def test_every_ascii_character_is_treated_as_the_package_does(tmp_path: Path) ->
     plain = [text for text in texts if vocabulary.takes(text)]
     assert {text[1] for text in plain} == set(string.printable) - {"\x0b", "\x0c"}
     assert found(vocabulary, plain) == expected(made, plain)
+
+
+@pytest.mark.parametrize("options", [{}, {"lowercase": False}, {"strip_accents": False}, {"lowercase": False, "strip_accents": True}])
+def test_every_other_plain_character_is_treated_as_the_package_does(tmp_path: Path, options: dict[str, Any]) -> None:
+    single = [chr(code) for code in range(0xA0, 0x2FFF)]
+    # Each is a piece, too, so that no two give the same tokens because both are unknown.
+    made = tokenizer([*PIECES, *single, *(f"##{c}" for c in single), *(f"##{c}" for c in "qrstuvwxyz"), "##\u02bc"], **options)
+    vocabulary = opened(made, tmp_path)
+    plain = [c for c in single if vocabulary.takes(c)]
+    assert len(plain) > 1200
+    for texts in (plain, [f"a{c}b" for c in plain], [f"{a}{b}" for a, b in zip(plain, plain[1:] + plain[:1], strict=True)]):
+        assert found(vocabulary, texts) == expected(made, texts)
 
 
 def test_what_is_not_plain_is_left_to_the_package(tmp_path: Path) -> None:
