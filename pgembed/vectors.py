@@ -94,7 +94,9 @@ def to_image(vector: ArrayLike) -> bytes:
     array = _float32(vector)
     if array.ndim != 1:
         raise errors.DimensionMismatch(f"expected an array of 1 axis, found {array.ndim}")
-    return to_images(array[None])[0]
+    check_dim(array.size)
+    _check_finite(array)
+    return struct.pack("=hh", array.size, 0) + array.tobytes()
 
 
 def to_images(matrix: ArrayLike) -> list[bytes]:

@@ -6,8 +6,10 @@ The extension is created once, in a template; every test has a clone of it, so a
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import psycopg
@@ -105,6 +107,14 @@ def connect() -> Iterator[Callable[[Connection], Connection]]:
     yield another
     for connection in opened:
         connection.close()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that the server's user can read, unlike `tmp_path`."""
+    with tempfile.TemporaryDirectory(prefix="pgembed-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 class Notice(NamedTuple):

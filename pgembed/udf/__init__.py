@@ -15,6 +15,7 @@ import plpy
 
 import pgembed
 from pgembed import database, errors
+from pgembed.udf import connection
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,6 +37,7 @@ def boundary(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        connection.begin()
         try:
             if not _checked:
                 _check_version()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -11,6 +12,17 @@ import plpy
 
 from pgembed import errors
 from pgembed.database import Row
+
+
+# A look for a cancel costs a statement, as much as embedding a short text does. No call that lasts less than this has any.
+LOOK_SECONDS = 0.02
+_looked = 0.0
+
+
+def begin() -> None:
+    """PostgreSQL has just called, so it has just looked for a cancel."""
+    global _looked
+    _looked = time.monotonic()
 
 
 class PlpyDatabase:
@@ -46,7 +58,10 @@ class PlpyDatabase:
 
     def check_interrupts(self) -> None:
         """See `pgembed.database.Database.check_interrupts`: running any statement lets PostgreSQL look."""
-        plpy.execute("SELECT 1")
+        global _looked
+        if time.monotonic() - _looked >= LOOK_SECONDS:
+            plpy.execute("SELECT 1")
+            _looked = time.monotonic()
 
     def notice(self, message: str, *, hint: str | None = None) -> None:
         """See `pgembed.database.Database.notice`."""

@@ -86,7 +86,7 @@ def _image(name: str, fingerprint: str, role: models.Role, content: str) -> byte
     model = catalogue.resolve(DATABASE, name, fingerprint, by_backend=True)
     made = model.encode([content], DATABASE.check_interrupts, role)
     _tell_truncated(int(made.truncated.sum()), model)
-    return vectors.to_images(made.vectors)[0]
+    return vectors.to_image(made.vectors[0])
 
 
 def _empty(what: str) -> errors.PgembedError:

@@ -11,12 +11,18 @@ $python$;
 
 COMMENT ON FUNCTION pgembed._embed(text, text, text) IS 'internal: image of the embedding of a text';
 
+-- The two functions embed() are SECURITY DEFINER for the unchecked relabelling, which nobody else may call: what it is given here comes straight
+-- from our own code. They have no search_path of their own, for every name in them is qualified, and no operator.
 CREATE OR REPLACE FUNCTION pgembed.embed(content text, model text DEFAULT NULL, role text DEFAULT 'query')
 RETURNS vector
-LANGUAGE sql
-STABLE PARALLEL RESTRICTED
+LANGUAGE plpgsql
+STABLE PARALLEL RESTRICTED SECURITY DEFINER
 COST 10000  -- one run of a transformer, 5 ms, in units of an operator
-RETURN pgembed._vector(pgembed._embed(content, model, role));
+AS $$
+BEGIN
+    RETURN pgembed._vector_relabel(pgembed._embed(content, model, role));
+END;
+$$;
 
 COMMENT ON FUNCTION pgembed.embed(text, text, text) IS 'embedding of a text; NULL gives NULL';
 
@@ -33,13 +39,16 @@ $python$;
 
 COMMENT ON FUNCTION pgembed._embed_many(text[], text, text, oid) IS 'internal: the embeddings of an array of texts, as an array in memory';
 
--- SECURITY DEFINER for _vectors_relabel(), which nobody else may call: what it is given here comes straight from our own code.
 CREATE OR REPLACE FUNCTION pgembed.embed(content text[], model text DEFAULT NULL, role text DEFAULT 'document')
 RETURNS vector[]
-LANGUAGE sql
+LANGUAGE plpgsql
 STABLE PARALLEL RESTRICTED SECURITY DEFINER
 COST 100000
-RETURN pgembed._vectors_relabel(pgembed._embed_many(content, model, role, 'vector'::regtype::oid));
+AS $$
+BEGIN
+    RETURN pgembed._vectors_relabel(pgembed._embed_many(content, model, role, pgembed._vector_type()));
+END;
+$$;
 
 COMMENT ON FUNCTION pgembed.embed(text[], text, text) IS 'embeddings of an array of texts in one batch; order kept, NULL stays NULL';
 

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import bench_static
 import psycopg
 import report
 
@@ -81,11 +82,14 @@ def main() -> None:
     if not os.access(f"/proc/{pid}/smaps", os.R_OK) and not os.access("/proc/1/smaps", os.R_OK):
         print("memory: /proc of the server's processes can't be read here; run it as root or as the server's user")
         return
-    used = [(info.name, f"SELECT pgembed.embed('a light waterproof jacket', '{info.name}')") for info in models.installed()]
-    lines = []
-    for name, statement in (*STEPS, *used):
-        found = added(url, options.connections, statement)
-        lines.append([name, sum(found.values()) / 1024, *(found[kind] / 1024 for kind in KINDS)])
+    with bench_static.installed():
+        english = "SELECT pgembed.embed('a light waterproof jacket', '{}')"
+        used = [(info.name, english.format(info.name)) for info in models.installed()]
+        japanese = f"SELECT pgembed.embed('軽い防水ジャケット', '{bench_static.NAME}')"
+        lines = []
+        for name, statement in (*STEPS, *used, (f"{bench_static.NAME}, Japanese", japanese)):
+            found = added(url, options.connections, statement)
+            lines.append([name, sum(found.values()) / 1024, *(found[kind] / 1024 for kind in KINDS)])
     header = ["what has run", "MB in all", *KINDS]
     report.show("memory", f"{options.connections} connections: PSS added, MB, all of them together", header, lines)
 

@@ -19,7 +19,8 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,18 @@ def folder(place: Path) -> Path:
     return place
 
 
+@contextmanager
+def installed() -> Iterator[Path]:
+    """The static model of that folder, installed for a while."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source = folder(Path(scratch))
+        static_folder.install_folder(source, models.models_dir(), NAME, source_label="a benchmark", report=lambda line: None)
+        try:
+            yield source
+        finally:
+            store.remove(models.models_dir(), NAME)
+
+
 def in_turns(rounds: int, runs: dict[str, Callable[[], Any]]) -> dict[str, float]:
     """Median seconds of each, taken in turns, after a first run of each that is not counted."""
     found: dict[str, list[float]] = {name: [] for name in runs}
@@ -91,13 +104,8 @@ def main() -> None:
     if options.quick:
         options.texts, options.rounds = 500, 1
     rows = texts(options.texts)
-    with tempfile.TemporaryDirectory() as scratch:
-        source = folder(Path(scratch))
-        static_folder.install_folder(source, models.models_dir(), NAME, source_label="a benchmark", report=print)
-        try:
-            measure(source, rows, options.rounds)
-        finally:
-            store.remove(models.models_dir(), NAME)
+    with installed() as source:
+        measure(source, rows, options.rounds)
 
 
 def measure(source: Path, rows: list[str], rounds: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from fake_endpoint import FakeEndpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 READMES = sorted(path for path in ROOT.rglob("README.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts))
@@ -33,6 +34,21 @@ def test_every_sql_statement_runs(db: psycopg.Connection[Any], readme: Path) -> 
     script = "\n".join(blocks(readme, "sql"))
     ran = subprocess.run(["psql", "-X", "-v", "ON_ERROR_STOP=1", libpq(db)], input=script, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_the_example_of_an_endpoint_runs(db: psycopg.Connection[Any], open_folder: Path) -> None:
+    """With an endpoint and a key of this test's in place of the ones that the README names."""
+    (script,) = blocks(ROOT / "README.md", "sql remote")
+    key = open_folder / "key"
+    key.write_text("a-key-of-the-test\n")
+    key.chmod(0o644)
+    with FakeEndpoint() as fake:
+        ours = script.replace("https://api.openai.com/v1", fake.url).replace("/etc/pgembed/openai.key", str(key))
+        assert ours.count(fake.url) == ours.count(str(key)) == 1
+        ran = subprocess.run(["psql", "-X", "-v", "ON_ERROR_STOP=1", libpq(db)], input=ours, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr
+        assert db.execute("SELECT vector_dims(pgembed.embed('rain', 'ada'))").fetchone() == (512,)
+        assert {request.headers.get("authorization") for request in fake.requests} == {"Bearer a-key-of-the-test"}
 
 
 @pytest.mark.parametrize("readme", with_blocks("python"))

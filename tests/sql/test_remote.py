@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -198,17 +197,12 @@ def test_a_superuser_needs_the_grant_too(db: Connection, register: Register, ref
 
 
 @pytest.fixture
-def key_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A file with the key, which the server's user can read; pytest's own folders it cannot enter."""
-    folder = Path(f"/tmp/pgembed_key_{os.getpid()}")
-    folder.mkdir(mode=0o755, exist_ok=True)
-    folder.chmod(0o755)
-    path = folder / "key"
+def key_file(open_folder: Path) -> Path:
+    """A file with the key, which the server's user can read."""
+    path = open_folder / "key"
     path.write_text(f"{KEY}\n")
     path.chmod(0o644)
-    yield path
-    path.unlink(missing_ok=True)
-    folder.rmdir()
+    return path
 
 
 def test_a_key_is_read_from_a_file_and_appears_nowhere(
