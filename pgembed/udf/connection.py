@@ -13,7 +13,6 @@ import plpy
 from pgembed import errors
 from pgembed.database import Row
 
-
 # A look for a cancel costs a statement, as much as embedding a short text does. No call that lasts less than this has any.
 LOOK_SECONDS = 0.02
 _looked = 0.0

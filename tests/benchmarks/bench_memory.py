@@ -21,6 +21,7 @@ import report
 from pgembed import models
 
 KINDS = ("anonymous memory", "Python, numpy and other libraries", "the model's files", "PostgreSQL")
+SHOWN = {bench_static.NAME: "a static model"}
 STEPS = (
     ("PL/Python alone", "DO LANGUAGE plpython3u 'pass'"),
     ("and numpy", "DO LANGUAGE plpython3u 'import numpy'"),
@@ -84,10 +85,10 @@ def main() -> None:
         return
     with bench_static.installed():
         english = "SELECT pgembed.embed('a light waterproof jacket', '{}')"
-        used = [(info.name, english.format(info.name)) for info in models.installed()]
+        used = [(SHOWN.get(info.name, info.name), english.format(info.name)) for info in models.installed()]
         japanese = f"SELECT pgembed.embed('軽い防水ジャケット', '{bench_static.NAME}')"
         lines = []
-        for name, statement in (*STEPS, *used, (f"{bench_static.NAME}, Japanese", japanese)):
+        for name, statement in (*STEPS, *used, ("a static model, text in Japanese", japanese)):
             found = added(url, options.connections, statement)
             lines.append([name, sum(found.values()) / 1024, *(found[kind] / 1024 for kind in KINDS)])
     header = ["what has run", "MB in all", *KINDS]

@@ -29,7 +29,9 @@ from pgembed import models
 
 FULL, SMALL = "all-minilm-l6-v2", "all-minilm-l6-v2-int8"
 PLAIN, WEIGHTED = "bench-static", "bench-static-{corpus}"
+SHOWN = {PLAIN: "static, distilled"}
 SETS = (("scifact", "qrels_train.tsv"), ("cranfield", "qrels.tsv"))
+SHOWN |= {WEIGHTED.format(corpus=corpus): "static, distilled with this corpus" for corpus, _ in SETS}
 
 
 def ndcg(ranked: Sequence[str], relevance: dict[str, int]) -> float:
@@ -119,7 +121,7 @@ def main() -> None:
                         statistics.mean(ndcg(ranked, relevance[query]) for ranked, (query, _) in zip(found, queries, strict=True))
                         for found in (inside, outside)
                     ]
-                    lines.append([corpus, name, *scores, abs(scores[0] - scores[1])])
+                    lines.append([corpus, SHOWN.get(name, name), *scores, abs(scores[0] - scores[1])])
                     print(f"{corpus}: {name}: {scores[0]:.4f}, plainly {scores[1]:.4f}", flush=True)
                 connection.execute("DROP TABLE bench_document")
     finally:

@@ -129,7 +129,7 @@ def measure(source: Path, rows: list[str], rounds: int) -> None:
         tokenizer.encode_batch(rows, add_special_tokens=False)
 
     runs["the tokenizer alone, all cores"] = tokens_alone
-    runs["encode"] = lambda: model.encode(rows)
+    runs["pgembed, the model alone"] = lambda: model.encode(rows)
     with psycopg.connect(os.environ["PGEMBED_URL"], autocommit=True) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pgembed CASCADE")
         connection.execute("CREATE TEMPORARY TABLE bench_static (body text)")
@@ -138,7 +138,7 @@ def measure(source: Path, rows: list[str], rounds: int) -> None:
                 copy.write_row((row,))
         # The array is built and the vectors are made; nothing is sent to the client.
         through = "SELECT cardinality(pgembed.embed(array_agg(body), %s)) FROM bench_static"
-        runs["through SQL"] = lambda: connection.execute(through, [NAME]).fetchone()
+        runs["pgembed, through SQL"] = lambda: connection.execute(through, [NAME]).fetchone()
         seconds = in_turns(rounds, runs)
         one = single(connection, model, rows[:200])
     peer_seconds = seconds.get("model2vec")

@@ -26,11 +26,12 @@ def markdown(result: dict[str, Any]) -> str:
     return f"**{result['title'][0].upper()}{result['title'][1:]}**\n\n" + "\n".join(lines) + note
 
 
-def bars(axes: Any, names: list[str], values: list[float], title: str, *, colour: str = "tab:blue") -> None:
-    """Horizontal bars with their numbers."""
-    axes.barh(names, values, color=colour)
+def bars(axes: Any, names: list[str], values: list[float], title: str, ours: list[bool]) -> None:
+    """Horizontal bars with their numbers; the peers' are grey."""
+    axes.barh(names, values, color=["tab:blue" if own else "silver" for own in ours])
     axes.invert_yaxis()
     axes.set_title(title, fontsize=10)
+    axes.locator_params(axis="x", nbins=5)
     axes.spines[["top", "right"]].set_visible(False)
     for place, value in enumerate(values):
         axes.annotate(report.written(value), (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
@@ -48,9 +49,11 @@ def throughput(place: Path, path: Path) -> bool:
     if refreshed:
         rows = [row for row in refreshed["rows"] if not row[0].endswith("index")]
         names = [f"{row[0]}\n{who}" for row in rows for who in ("refresh", "onnxruntime alone")]
-        bars(left, names, [value for row in rows for value in (row[1], row[2])], "rows a second")
+        bars(left, names, [value for row in rows for value in (row[1], row[2])], "rows a second", [True, False] * len(rows))
     if static:
-        bars(right, [row[0] for row in static["rows"]], [row[1] for row in static["rows"]], "short texts a second", colour="tab:green")
+        names = [row[0] for row in static["rows"]]
+        values = [row[1] for row in static["rows"]]
+        bars(right, names, values, "short texts a second", [name.startswith("pgembed") for name in names])
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
     return True
