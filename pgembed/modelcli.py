@@ -55,6 +55,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--normalize", action=argparse.BooleanOptionalAction, help="scale vectors to length 1")
     add.add_argument("--query-prompt", metavar="TEXT", help="put before queries")
     add.add_argument("--document-prompt", metavar="TEXT", help="put before documents")
+    add.add_argument("--sha256", metavar="DIGITS", help="what the checksum of the weights must be; nothing is installed if it is another")
     add.add_argument("--remote-model", metavar="NAME", help="what the endpoint calls the model")
     add.add_argument("--api-key", metavar="PLACE", help="where the server finds the key: env:NAME or file:/path; never the key")
     add.add_argument("--options", metavar="JSON", help='of the endpoint, such as {"timeout": 60}')
@@ -117,9 +118,11 @@ def _show(options: argparse.Namespace) -> None:
             _print_facts({key: value for key, value in line.items() if value is not None})
         return
     place = store.place_of(options.name)
+    store.verify(place)
     info = models.info(options.name)
     facts: dict[str, Any] = {**vars(info), "max_tokens": info.max_tokens or "all", "folder": place}
     files = store.read_description(place)["files"]
+    facts["checksums"] = "verified"
     facts["files"] = ", ".join(f"{name} ({said['size'] / 1e6:.1f} MB)" for name, said in sorted(files.items()))
     others = sorted(
         path.parent.name for path in place.parent.glob(f"*/{store.DESCRIPTION}") if path.parent.name not in (store.CURRENT, place.name)
@@ -162,6 +165,7 @@ def _add(options: argparse.Namespace) -> None:
             options=wanted,
             source_label=f"hub:{source}" if revision else str(folder.resolve()),
             source_revision=revision,
+            sha256=options.sha256,
             report=_tell,
         )
     print(f"{info.name}: {info.kind}, {info.dim} dimensions, {info.precision}, revision {info.revision}, fingerprint {info.fingerprint}")
@@ -176,6 +180,8 @@ def _check_free(options: argparse.Namespace) -> None:
 
 
 def _register(options: argparse.Namespace, source: str) -> None:
+    if options.sha256 is not None:
+        raise errors.InvalidParameter("--sha256 is of weights that are installed", hint="Leave it out, or name a folder as source.")
     if options.weights is not None:
         raise errors.InvalidParameter("--weights are chosen when a folder is installed", hint="Leave it out, or name a folder as source.")
     if is_url(source):

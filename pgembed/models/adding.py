@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pgembed import errors, models
+from pgembed.models import store
 from pgembed.models.graph import Precision
 from pgembed.models.hub import fetch_hub
 from pgembed.models.options import Options
@@ -23,6 +24,7 @@ def add_folder(
     options: Options = Options(),  # noqa: B008  (frozen)
     source_label: str,
     source_revision: str = "",
+    sha256: str | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> models.ModelInfo:
     """Install a model's folder, of whichever kind it is, under ``target / name``. A name that is there gets a new revision.
@@ -35,6 +37,7 @@ def add_folder(
         precision: of a transformer.
         options: what is to be different from what the folder says: prompts, dim, layers, normalize.
         source_label: where the folder came from, for people; ``source_revision`` is its version.
+        sha256: what the checksum of the weights must be, in hexadecimal digits; None for whatever it is.
         report: gets one line for each thing done.
     Returns:
         The installed model's description.
@@ -52,12 +55,13 @@ def add_folder(
         if precision != "fp32":
             raise errors.NotSupported(f"a static model has no precision {precision}", hint="Leave out the precision.")
         return static_folder.install_folder(
-            source, target, name, options=options, source_label=source_label, source_revision=source_revision, report=report
+            source, target, name, options=options, source_label=source_label, source_revision=source_revision, sha256=sha256, report=report
         )
     from pgembed.models import convert, runtime
 
     runtime.need_converter()
     folder = convert.read_folder(source, precision)
+    store.check_sha256(f'the weights in "{source}"', folder.sha256, sha256)
     return convert.convert(
         folder, target, name=name, precision=precision, source=source_label, revision=source_revision, report=report, options=options
     )

@@ -108,6 +108,7 @@ def install_folder(
     options: Options = _AS_IT_IS,
     source_label: str,
     source_revision: str = "",
+    sha256: str | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> ModelInfo:
     """Install a model that Model2Vec, or sentence-transformers with its StaticEmbedding, has saved.
@@ -125,6 +126,7 @@ def install_folder(
         target: the directory of all models.
         options: dim, normalize and prompts; all else stays None.
         source_label: where it came from, for people; ``source_revision`` is its version.
+        sha256: what the checksum of model.safetensors must be; None for whatever it is.
     Returns:
         The installed model's description.
     Raises:
@@ -132,7 +134,8 @@ def install_folder(
         FileDamaged: a file is not what it should be, they don't fit each other, or a number is NaN or infinite.
         InvalidParameter, NotSupported: an option is not possible.
     """
-    parts, sha256 = _read_folder(source)
+    parts, found_sha256 = _read_folder(source)
+    store.check_sha256(f'the weights in "{source}"', found_sha256, sha256)
     if options.basis not in (None, "none"):
         raise errors.NotSupported("a static model is installed without a basis", hint="Register it with one: pgembed.register_model.")
     base = ModelInfo(
@@ -143,7 +146,7 @@ def install_folder(
         normalized=parts.normalized,
         precision="fp32",
         source=source_label,
-        source_sha256=sha256,
+        source_sha256=found_sha256,
         source_revision=source_revision,
         fingerprint=parts.fingerprint(),
     )

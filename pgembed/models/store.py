@@ -251,6 +251,18 @@ def remove(target: Path, name: str) -> None:
     shutil.rmtree(aside)
 
 
+def check_sha256(what: str, found: str, expected: str | None) -> None:
+    """Compare a checksum with the one that somebody expects.
+
+    Raises:
+        FileDamaged: they differ.
+    """
+    if expected is not None and found != expected.lower():
+        raise errors.FileDamaged(
+            f"{what} have SHA-256 {found}, expected {expected.lower()}", hint="Fetch the model again, from where it is published."
+        )
+
+
 def sha256(path: Path) -> str:
     """A file's checksum in hexadecimal digits."""
     with path.open("rb") as file:

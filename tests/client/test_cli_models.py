@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -118,6 +119,26 @@ def test_a_distilled_model_does_not_take_its_teachers_name(run: Run, folder: Pat
     assert refused.status == 1
     assert 'model "tiny" is installed already' in refused.err
     assert models.info("tiny").kind == "transformer"
+
+
+def test_weights_of_another_checksum_are_not_installed(run: Run, folder: Path, room: Path) -> None:
+    right = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    wrong = "0" * 64
+    refused = run("add", "tiny", folder, "--sha256", wrong)
+    assert refused.status == 1
+    assert f"have SHA-256 {right}, expected {wrong}" in refused.err
+    assert list(room.glob("*")) == []
+    assert run("add", "tiny", folder, "--sha256", right.upper()).status == 0
+
+
+def test_a_file_that_was_changed_after_it_was_installed_is_shown(run: Run, folder: Path, room: Path) -> None:
+    run("add", "tiny", folder)
+    path = room / "tiny" / "current" / "tokenizer.json"
+    assert "verified" in run("show", "tiny").out
+    path.write_bytes(path.read_bytes().replace(b"a", b"b", 1))
+    shown = run("show", "tiny")
+    assert shown.status == 1
+    assert "has SHA-256" in shown.err
 
 
 def test_a_hubs_model_is_fetched(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
