@@ -45,8 +45,8 @@ class PsycopgDatabase:
             return list(cursor.fetchall()) if cursor.description else []
 
     def prepare(self, statement: str, types: Sequence[str] = ()) -> None:
-        """Not needed by whoever reads."""
-        raise NotImplementedError
+        """Not needed by whoever reads, and so not provided."""
+        raise errors.NotSupported("a statement can only be run here, not prepared")
 
     def commit(self) -> bool:
         """Commit."""

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+
+from pgembed import errors, models
 
 LAYERS, HEADS, DIM, WIDE, VOCABULARY = 3, 4, 32, 64, 20
 POSITIONS = {"bert": 16, "distilbert": 16, "roberta": 18, "xlm-roberta": 18, "mpnet": 202}
@@ -188,3 +191,25 @@ def write_folder(folder: Path, family: str = "bert", prefix: str = "") -> Path:
     write_tokenizer(folder)
     save_weights(folder, weights_of(family, prefix))
     return folder
+
+
+def add(folder: Path, target: Path, **options: Any) -> models.ModelInfo:
+    """Install a folder under the name m."""
+    from pgembed.models import adding
+
+    return adding.add_folder(folder, target, "m", source_label="a test", **options)
+
+
+def opened(info: models.ModelInfo, target: Path) -> Any:
+    """The transformer that was installed."""
+    from pgembed.models.transformer import Transformer
+
+    return Transformer(info, target / info.name / "current")
+
+
+def refused(error: type[errors.PgembedError], message: str, folder: Path, target: Path, **options: Any) -> errors.PgembedError:
+    """The error of adding a folder; nothing is left of it."""
+    with pytest.raises(error, match=message) as caught:
+        add(folder, target, **options)
+    assert not target.exists() or list(target.iterdir()) == []
+    return caught.value

@@ -238,7 +238,7 @@ def _check_limit(name: str, value: object) -> None:
     if value is None and name in ("dimensions", "gives", "max_tokens"):
         return
     fits = isinstance(value, int) or (kind is float and isinstance(value, float) and math.isfinite(value))
-    if isinstance(value, bool) or not fits or not least <= value <= most:  # type: ignore[operator]
+    if isinstance(value, bool) or not fits or not least <= value <= most:  # type: ignore[operator]  # a number, once it fits
         expected = "a whole number" if kind is int else "a number"
         raise errors.InvalidParameter(
             f"{name} must be {expected} from {least} to {most}, not {json.dumps(value, default=str)[:80]}",

@@ -245,7 +245,7 @@ def probe(endpoint: Endpoint, check: Callable[[], None] = no_check, clock: Clock
 def _import_numpy() -> None:
     """Its BLAS starts threads when it is imported, which must not run PostgreSQL's handlers."""
     with threads.signals_blocked():
-        import numpy  # noqa: F401
+        import numpy  # noqa: F401  (for what the import does)
 
 
 def _probe_once(endpoint: Endpoint, check: Callable[[], None], clock: Clock | None) -> int:

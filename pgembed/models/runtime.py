@@ -44,10 +44,10 @@ def need_converter() -> None:
     """
     with threads.signals_blocked():
         try:
-            import numpy  # noqa: F401
-            import onnx  # noqa: F401
-            import safetensors  # noqa: F401
-            import tokenizers  # noqa: F401
+            import numpy  # noqa: F401  (to see that it is there)
+            import onnx  # noqa: F401  (to see that it is there)
+            import safetensors  # noqa: F401  (to see that it is there)
+            import tokenizers  # noqa: F401  (to see that it is there)
         except ImportError as error:
             raise errors.NotReady(
                 f"package {error.name} is not installed, which a model's conversion needs",

@@ -1,8 +1,9 @@
-"""Fixtures of the tests of remote models: a server on this machine, and a clock that does not wait."""
+"""Fixtures of the tests of models: a folder to install, an endpoint on this machine, and a clock that does not wait."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,19 @@ from fake_endpoint import FakeEndpoint, Waits, described
 
 from pgembed.models.endpoint import Endpoint
 from pgembed.models.remote import Remote
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A sentence-transformers folder of a small BERT with random weights."""
+    small_models = pytest.importorskip("small_models", reason="needs what converts a model")
+    return Path(small_models.write_folder(tmp_path / "source"))
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """The directory of all models, which is not there yet."""
+    return tmp_path / "models"
 
 
 @pytest.fixture
