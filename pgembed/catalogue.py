@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pgembed.models.endpoint import Endpoint
+    from pgembed.models.endpoints.endpoint import Endpoint
     from pgembed.models.remote import Remote
 
 DEFAULT_MODEL = "all-minilm-l6-v2"
@@ -167,7 +167,8 @@ def recipe_of(row: Row) -> Recipe:
 
         matrix = basis.from_bytes(row["basis_matrix"], info.dim)
     if info.kind == "remote":
-        from pgembed.models import endpoint, remote
+        from pgembed.models import remote
+        from pgembed.models.endpoints import endpoint
 
         there = endpoint.Endpoint.parse(row["source"], row["remote_model"], row["api_key"], row["options"])
         return Recipe(info, basis=matrix, endpoint=there, remote=remote.Remote(info, there), version=row["version"])

@@ -185,7 +185,7 @@ def _register(options: argparse.Namespace, source: str) -> None:
     if options.weights is not None:
         raise errors.InvalidParameter("--weights are chosen when a folder is installed", hint="Leave it out, or name a folder as source.")
     if is_url(source):
-        from pgembed.models.endpoint import Endpoint
+        from pgembed.models.endpoints.endpoint import Endpoint
 
         if options.remote_model is None:
             raise errors.NullNotAllowed(

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pgembed.models.endpoint import Endpoint
-    from pgembed.models.graph import Precision
+    from pgembed.models.conversion.graph import Precision
+    from pgembed.models.endpoints.endpoint import Endpoint
 
 WEIGHTS = ("fp32", "int8")
 
@@ -176,7 +176,8 @@ def _folder_root(db: Database, ask: Request, name: str, folder: Path) -> Root:
 
 def _remote_root(db: Database, ask: Request, name: str, url: str) -> Root:
     """An endpoint, asked for one vector to see that it works and what it gives, unless options say "probe": false."""
-    from pgembed.models import endpoint, remote
+    from pgembed.models import remote
+    from pgembed.models.endpoints import endpoint
 
     remote_model = required(ask.remote_model, "remote_model")
     read = json.loads(ask.remote_options) if ask.remote_options is not None else {}
@@ -207,7 +208,7 @@ def _remote_root(db: Database, ask: Request, name: str, url: str) -> Root:
 
 
 def _root_at(there: Endpoint, name: str, dim: int, normalized: bool) -> Root:
-    from pgembed.models.endpoint import fingerprint
+    from pgembed.models.endpoints.endpoint import fingerprint
 
     info = models.ModelInfo(
         name=name,

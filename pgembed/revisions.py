@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pgembed.models.endpoint import Endpoint
+    from pgembed.models.endpoints.endpoint import Endpoint
 
 _TEXT = "pg_catalog.text"
 

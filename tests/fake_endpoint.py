@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgembed.models.contract import ModelInfo
-from pgembed.models.endpoint import Endpoint, fingerprint
+from pgembed.models.endpoints.endpoint import Endpoint, fingerprint
 from pgembed.models.remote import Clock
 
 DIM = 8

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pgembed import errors, models
 from pgembed.models import store
-from pgembed.models.graph import Precision
+from pgembed.models.conversion.graph import Precision
 from pgembed.models.hub import fetch_hub
 from pgembed.models.options import Options
 
@@ -57,7 +57,8 @@ def add_folder(
         return static_folder.install_folder(
             source, target, name, options=options, source_label=source_label, source_revision=source_revision, sha256=sha256, report=report
         )
-    from pgembed.models import convert, runtime
+    from pgembed.models import runtime
+    from pgembed.models.conversion import convert
 
     runtime.need_converter()
     folder = convert.read_folder(source, precision)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pgembed import errors
-from pgembed.models import exported, weights
+from pgembed.models.conversion import exported, weights
 
 # What a model is read from; a repository often has the same weights in several other formats.
 _PATTERNS = ["*.json", weights.SINGLE, "model-*.safetensors", "*/model.safetensors", "0_Transformer/*.safetensors"]

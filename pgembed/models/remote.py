@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgembed import errors
-from pgembed.models import exchange, replies, threads
+from pgembed.models import threads
 from pgembed.models.contract import Encoded, ModelInfo, Role, no_check
-from pgembed.models.endpoint import MOST_DIMENSIONS, Endpoint, fingerprint
+from pgembed.models.endpoints import exchange, replies
+from pgembed.models.endpoints.endpoint import MOST_DIMENSIONS, Endpoint, fingerprint
 
 if TYPE_CHECKING:
     import numpy as np

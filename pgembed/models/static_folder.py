@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgembed import errors
-from pgembed.models import store, threads, weights, words
+from pgembed.models import store, threads, words
 from pgembed.models.contract import ModelInfo
+from pgembed.models.conversion import weights
 from pgembed.models.options import Options, derive
 from pgembed.models.static import FACTS, ROWS, TABLE, TOKENIZER, WEIGHTS, WORDS
 

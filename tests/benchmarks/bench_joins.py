@@ -114,7 +114,7 @@ def main() -> None:
     if not (options.data / "er").is_dir():
         parser.exit(0, f'\nprecision skipped: no data in "{options.data / "er"}"\n')
     if MODEL not in {info.name for info in models.installed()}:
-        parser.exit(1, f"not installed: {MODEL}; python -m pgembed.models.convert does it\n")
+        parser.exit(1, f"not installed: {MODEL}; python -m pgembed.models.conversion.convert does it\n")
     quality(options.data / "er")
 
 

@@ -345,7 +345,7 @@ def main() -> None:
     if not folder.is_dir():
         parser.exit(0, f'skipped: no data in "{folder}"\n')
     if MODEL not in {info.name for info in models.installed()}:
-        parser.exit(1, f"not installed: {MODEL}; python -m pgembed.models.convert does it\n")
+        parser.exit(1, f"not installed: {MODEL}; python -m pgembed.models.conversion.convert does it\n")
     corpus, embedder = read_corpus(folder), Embedder()
     if options.fit:
         fit(corpus, read_texts(folder, "train", options.texts), embedder)

@@ -151,7 +151,7 @@ def main() -> None:
         options.texts, options.rounds = 20, 1
     missing = {FULL, SMALL} - {info.name for info in models.installed()}
     if missing:
-        parser.exit(1, f"not installed: {', '.join(sorted(missing))}; python -m pgembed.models.convert does it\n")
+        parser.exit(1, f"not installed: {', '.join(sorted(missing))}; python -m pgembed.models.conversion.convert does it\n")
     speed(package_texts(options.texts), options.rounds)
 
 

@@ -99,7 +99,7 @@ def installed() -> Any:
 
     path = models.models_dir() / "all-minilm-l6-v2" / "current" / "tokenizer.json"
     if not path.is_file():
-        pytest.skip("the default model is not installed; python -m pgembed.models.convert does it")
+        pytest.skip("the default model is not installed; python -m pgembed.models.conversion.convert does it")
     return tokenizers.Tokenizer.from_file(str(path))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fake_endpoint import FakeEndpoint, Waits, described
 
-from pgembed.models.endpoint import Endpoint
+from pgembed.models.endpoints.endpoint import Endpoint
 from pgembed.models.remote import Remote
 
 

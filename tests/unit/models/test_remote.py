@@ -36,7 +36,7 @@ from fake_endpoint import (
 
 from pgembed import errors
 from pgembed.models import remote
-from pgembed.models.endpoint import Endpoint
+from pgembed.models.endpoints.endpoint import Endpoint
 from pgembed.models.options import Adapted, Options, derive
 from pgembed.models.remote import Remote, probe
 

@@ -27,7 +27,7 @@ def test_onnxruntime_keeps_no_file_of_events_to_report(tmp_path: Path) -> None:
     """It keeps them below the home directory's .cache until it has sent them, unless it is told not to."""
     installed = models.installed()
     if not installed:
-        pytest.skip("no model is installed; python -m pgembed.models.convert does it")
+        pytest.skip("no model is installed; python -m pgembed.models.conversion.convert does it")
     environment = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI")}
     environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(Path(models.__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("XDG_CACHE_HOME", None)

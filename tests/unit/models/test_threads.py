@@ -67,7 +67,7 @@ for task in os.listdir("/proc/self/task"):
 def test_every_thread_of_a_loaded_model_has_signals_blocked() -> None:
     installed = models.installed()
     if not installed:
-        pytest.skip("no model is installed; python -m pgembed.models.convert does it")
+        pytest.skip("no model is installed; python -m pgembed.models.conversion.convert does it")
     pytest.importorskip("onnxruntime")
     root = str(Path(models.__file__).parents[2])
     script = SCRIPT.format(name=installed[0].name)

@@ -24,7 +24,7 @@ def model(request: pytest.FixtureRequest) -> models.Model:
 
 def installed(name: str) -> models.Model:
     if name not in INSTALLED:
-        pytest.skip("the default model is not installed; python -m pgembed.models.convert does it")
+        pytest.skip("the default model is not installed; python -m pgembed.models.conversion.convert does it")
     return models.load(name)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pgembed import errors
-from pgembed.models import weights
-from pgembed.models.graph import Pooling
+from pgembed.models.conversion import weights
+from pgembed.models.conversion.graph import Pooling
 
 PLACES = ("onnx/model.onnx", "model.onnx")
 _TOKENS = ("last_hidden_state", "token_embeddings")

@@ -14,8 +14,8 @@ from fake_endpoint import FakeEndpoint, Hang, as_json, raw, response, status
 
 from pgembed import errors
 from pgembed.models.contract import no_check
-from pgembed.models.endpoint import Endpoint
-from pgembed.models.exchange import Answer, Line, Trouble
+from pgembed.models.endpoints.endpoint import Endpoint
+from pgembed.models.endpoints.exchange import Answer, Line, Trouble
 
 pytestmark = pytest.mark.usefixtures("no_proxies")
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import pgembed
-from pgembed.models.endpoint import Endpoint
-from pgembed.models.wire import LOOK, Late, Patience, Trouble, Wire, connect, proxy_of
+from pgembed.models.endpoints.endpoint import Endpoint
+from pgembed.models.endpoints.wire import LOOK, Late, Patience, Trouble, Wire, connect, proxy_of
 
 if TYPE_CHECKING:
     import http.client

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pgembed import errors
-from pgembed.models.endpoint import Endpoint, fingerprint
+from pgembed.models.endpoints.endpoint import Endpoint, fingerprint
 
 URL = "https://api.example.com/v1"
 KEY = "sk-live-0123456789abcdef"

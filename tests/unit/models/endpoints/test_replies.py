@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from fake_endpoint import as_json, base64_of, item, vector
 
-from pgembed.models import replies
-from pgembed.models.endpoint import Endpoint
-from pgembed.models.exchange import Answer
+from pgembed.models.endpoints import replies
+from pgembed.models.endpoints.endpoint import Endpoint
+from pgembed.models.endpoints.exchange import Answer
 
 KEY = "sk-live-0123456789abcdef"
 ENDPOINT = Endpoint("https://api.example.com/v1", "m", "env:THE_KEY")

@@ -32,7 +32,7 @@ from small_models import (  # noqa: E402  (it imports numpy)
     write_json,
 )
 
-from pgembed.models import convert, graph  # noqa: E402
+from pgembed.models.conversion import convert, graph  # noqa: E402
 from pgembed.models.transformer import Transformer  # noqa: E402
 
 FAMILIES = {"bert": "", "roberta": "roberta.", "xlm-roberta": "", "distilbert": "distilbert.", "mpnet": "mpnet."}

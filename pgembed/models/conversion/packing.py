@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pgembed.models import runtime
-from pgembed.models.graph import PAGE
+from pgembed.models.conversion.graph import PAGE
 
 _KEY = "prepacked"
 # <kernel>+<checksum>, then offset;length;checksum of each part.

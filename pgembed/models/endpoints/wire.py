@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from pgembed import errors
 from pgembed.models import threads
-from pgembed.models.endpoint import Address, Endpoint
+from pgembed.models.endpoints.endpoint import Address, Endpoint
 
 if TYPE_CHECKING:
     import ssl

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pgembed import errors
-from pgembed.models import exported, families, graph, weights
+from pgembed.models.conversion import exported, families, graph, weights
 
 _ANOTHER = "Take another model."
 

@@ -19,7 +19,7 @@ safetensors = pytest.importorskip("safetensors.numpy")
 
 from small_models import DIM, LAYERS, change_json, hidden_states, save_weights, weights_of, write_folder, write_json  # noqa: E402
 
-from pgembed.models import convert  # noqa: E402
+from pgembed.models.conversion import convert  # noqa: E402
 
 TEXTS = ["a", "a b c d", "bb c", "a b c d e f g h a b c d e f g h", ""]
 TOKENS = [[4], [4, 5, 6, 7], [5, 12, 6], [4, 5, 6, 7, 8, 9, 10, 11, 4, 5], []]
@@ -126,7 +126,7 @@ def test_the_default_models_keep_their_fingerprints() -> None:
     """Vectors that are stored somewhere were made with them."""
     installed = {info.name: info.fingerprint[:16] for info in models.installed()}
     if "all-minilm-l6-v2" not in installed:
-        pytest.skip("the default model is not installed; python -m pgembed.models.convert does it")
+        pytest.skip("the default model is not installed; python -m pgembed.models.conversion.convert does it")
     assert installed["all-minilm-l6-v2"] == "d493cd36c48bf4ad"
     assert installed["all-minilm-l6-v2-int8"] == "cc343ef099a06413"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgembed import errors
-from pgembed.models.graph import Activation, Architecture, Pooling
+from pgembed.models.conversion.graph import Activation, Architecture, Pooling
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pgembed import errors
-from pgembed.models.endpoint import Endpoint
-from pgembed.models.exchange import Answer, Trouble
+from pgembed.models.endpoints.endpoint import Endpoint
+from pgembed.models.endpoints.exchange import Answer, Trouble
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import pytest
 from fake_endpoint import Behaviour, FakeEndpoint, Hang, Request, as_json, raw, response, right, status
 
-from pgembed.models import exchange
 from pgembed.models.contract import no_check
-from pgembed.models.endpoint import Endpoint
-from pgembed.models.exchange import Answer, Line, Trouble
+from pgembed.models.endpoints import exchange
+from pgembed.models.endpoints.endpoint import Endpoint
+from pgembed.models.endpoints.exchange import Answer, Line, Trouble
 
 pytestmark = pytest.mark.usefixtures("no_proxies")
 
