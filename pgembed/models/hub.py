@@ -28,7 +28,7 @@ def fetch_hub(name: str, revision: str | None = None) -> Path:
         import huggingface_hub
     except ImportError:
         raise errors.NotReady(
-            "package huggingface_hub is not installed", hint=f"pip install huggingface_hub into pgembed's environment. Or: {_HINT}"
+            "package huggingface_hub is not installed", hint=f"pip install 'pgembed-extension[hub]' into pgembed's environment. Or: {_HINT}"
         ) from None
     try:
         folder = Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=_PATTERNS))
