@@ -88,17 +88,12 @@ def _direct(kind: str, place: Path, texts: Sequence[str]) -> tuple[str, Callable
 def _onnxruntime(place: Path, texts: Sequence[str]) -> Callable[[], object]:
     with threads.signals_blocked():
         import numpy as np
-        import onnxruntime
         import tokenizers
 
-    from pgembed.models import transformer
+    from pgembed.models import runtime, transformer
 
     tokenizer: Any = tokenizers.Tokenizer.from_file(str(place / "tokenizer.json"))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads.thread_count()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    session: Any = onnxruntime.InferenceSession(str(place / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    session = runtime.open_session(place / "model.onnx")
     names = {given.name for given in session.get_inputs()}
     most = store.read_info(place).max_tokens or 1 << 30
     feeds: list[dict[str, NDArray[np.int64]]] = []

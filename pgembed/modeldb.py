@@ -46,7 +46,7 @@ class PsycopgDatabase:
 
     def prepare(self, statement: str, types: Sequence[str] = ()) -> None:
         """Not needed by whoever reads, and so not provided."""
-        raise errors.NotSupported("a statement can only be run here, not prepared")
+        raise errors.NotSupported("a statement can only be run here, not prepared", hint="Run it.")
 
     def commit(self) -> bool:
         """Commit."""

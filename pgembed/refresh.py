@@ -300,7 +300,7 @@ def _write_chunks(db: Database, column: Column, encode: Encoder, rows: list[Row]
         except errors.TextsRefused as refused:
             ends = list(accumulate(map(len, texts)))
             of_rows = sorted({bisect_right(ends, at + position) for position in refused.positions})
-            raise errors.TextsRefused(refused.message, positions=tuple(of_rows), reason=refused.reason) from None
+            raise errors.TextsRefused(refused.message, positions=tuple(of_rows), reason=refused.reason, hint=refused.hint) from None
         images += more
         cut += were_cut
     ends = [0, *accumulate(map(len, texts))]

@@ -212,4 +212,5 @@ def refused(error: type[errors.PgembedError], message: str, folder: Path, target
     with pytest.raises(error, match=message) as caught:
         add(folder, target, **options)
     assert not target.exists() or list(target.iterdir()) == []
+    assert caught.value.hint, "an error that says what to do about it"
     return caught.value

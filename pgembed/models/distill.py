@@ -144,7 +144,7 @@ def distill(
         name: of the new model; ``target`` is the directory of all models.
         dim: of its vectors; None for the teacher's.
         corpus: texts of the kind that will be embedded; a sample of 20,000, always the same one, is kept, so any number may come.
-        report: gets a line for each step, and the table of agreements.
+        report: gets a line for each step.
         check: called about every 50 ms; what it raises passes through, and nothing is installed.
     Returns:
         The installed model's description and the agreements.

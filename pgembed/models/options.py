@@ -129,12 +129,6 @@ class Adapted:
         return self._base.token_count(text)
 
 
-def needs_adapting(info: ModelInfo, base: ModelInfo) -> bool:
-    """Whether a model differs from its base in anything that ``Adapted`` does."""
-    fields = ("dim", "normalized", "query_prompt", "document_prompt", "basis")
-    return any(getattr(info, field) != getattr(base, field) for field in fields)
-
-
 def _normalized(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows scaled to length 1; a row of zeros stays one."""
     import numpy as np

@@ -185,7 +185,10 @@ def _read_folder(source: Path) -> tuple[Parts, str]:
         table, scales = table * scales[:, None], None
     max_tokens = config.get("max_length", _MODEL2VEC_TOKENS)
     if not (max_tokens is None or (type(max_tokens) is int and max_tokens > 0)):
-        raise errors.FileDamaged(f'max_length of "{source / "config.json"}" is {max_tokens!r}, expected a number of tokens, or null')
+        raise errors.FileDamaged(
+            f'max_length of "{source / "config.json"}" is {max_tokens!r}, expected a number of tokens, or null',
+            hint="Fetch the model again, or mend the file.",
+        )
     vocabulary = loaded(tokenizer).get_vocab()
     median = int(np.median([len(token) for token in vocabulary])) if vocabulary else 0
     parts = Parts(

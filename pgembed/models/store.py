@@ -199,7 +199,7 @@ def is_whole(place: Path, fingerprint: str) -> bool:
 
 
 @contextmanager
-def new_revision(target: Path, info: ModelInfo, files: Collection[str] = ()) -> Iterator[Path | None]:
+def new_revision(target: Path, info: ModelInfo, needed: Collection[str] = ()) -> Iterator[Path | None]:
     """Install a revision: yields a folder to write its files into, and describes, checks and publishes it afterwards.
 
     Yields None where the revision is there already and whole: then the name is only pointed to it. A failure inside leaves
@@ -207,12 +207,12 @@ def new_revision(target: Path, info: ModelInfo, files: Collection[str] = ()) -> 
 
     Args:
         target: the directory of all models, made where it is missing.
-        files: names that a whole revision has among its own; one that an older version wrote may lack some.
+        needed: names that a whole revision has among its own; one that an older version wrote may lack some.
     """
     check_name(info.name)
     home = target / info.name
     place = home / info.fingerprint[:_DIGITS]
-    if is_whole(place, info.fingerprint) and set(files) <= set(read_description(place)["files"]):
+    if is_whole(place, info.fingerprint) and set(needed) <= set(read_description(place)["files"]):
         yield None
         _point(home, place.name)
         return

@@ -1,7 +1,7 @@
 """workers: batches of a model on several threads, while the main thread keeps an eye on PostgreSQL.
 
 Whole batches side by side, one thread each, are faster than all threads in one batch: nothing waits for the slowest part of every single
-operation (13 to 15 % on two cores, `tests/benchmarks/bench_models.py`).
+operation (an eighth in fp32 and two fifths in int8, on two cores; `tests/benchmarks/bench_models.py`).
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import bench_embed
 import numpy as np
 
 from pgembed import demo, models
@@ -116,12 +117,14 @@ def speed(texts: list[str], rounds: int) -> None:
 
     runs = {}
     for name, each in loaded.items():
-        runs[f"{name}: encode"] = partial(each.encode, texts)
+        runs[f"{name}: encode, batches side by side"] = partial(each.encode, texts)
+        same = [{"input_ids": ids, "attention_mask": np.ones_like(ids)} for ids in bench_embed.batches(each, texts)]
+        runs[f"{name}: onnxruntime, those batches in turn"] = partial(run_all, still[name], same)
         for most in (1, transformer.BATCH_TOKENS, 4 * transformer.BATCH_TOKENS):
             feeds = padded_batches(tokens, most)
             label = f"{name}: onnxruntime, " + (f"padded, {most} tokens" if most > 1 else "one by one")
             runs[label] = partial(run_all, still[name], feeds)
-    table("all texts", in_turns(rounds, runs), len(texts), f"{FULL}: encode")
+    table("all texts", in_turns(rounds, runs), len(texts), f"{FULL}: encode, batches side by side")
     runs = {"first_tokens, one by one": lambda: model._tokenize(texts, models.no_check)}
     table("tokenising alone", in_turns(rounds, runs), len(texts), "first_tokens, one by one")
 

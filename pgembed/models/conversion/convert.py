@@ -80,7 +80,9 @@ def convert(
 def describe(folder: Folder, *, name: str, precision: graph.Precision, source: str, revision: str, options: Options) -> models.ModelInfo:
     """The description that a folder would be installed with; arguments and errors as of ``convert``."""
     if precision not in ("fp32", "int8"):
-        raise errors.InvalidParameter(f"precision must be fp32 or int8, not {precision!r}")
+        raise errors.InvalidParameter(
+            f"precision must be fp32 or int8, not {precision!r}", hint="fp32 is the network as published, int8 is smaller and faster."
+        )
     if precision != "fp32" and folder.network is None:
         raise errors.NotSupported(f"{precision} is made of model.safetensors, and the folder has an ONNX file only", hint="Add it as fp32.")
     if options.basis not in (None, "none"):
@@ -149,7 +151,10 @@ def _write_files(folder: Folder, work: Path, info: models.ModelInfo, precision: 
     if folder.network is None:
         found = exported.write(folder.files[0], work, folder.pooling, info.normalized, dim)
         if found and found != folder.dim:
-            raise errors.FileDamaged(f"the graph's vectors have {found} dimensions, expected {folder.dim} by config.json")
+            raise errors.FileDamaged(
+                f"the graph's vectors have {found} dimensions, expected {folder.dim} by config.json",
+                hint="Fetch the model again, or mend the file.",
+            )
     else:
         architecture = dataclasses.replace(folder.network.architecture, layers=info.layers, normalize=info.normalized, dim=dim)
         _write_network(families.canonical(weights.read(folder.files), folder.network), architecture, precision, work)

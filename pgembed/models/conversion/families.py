@@ -159,19 +159,30 @@ def understand(config: Mapping[str, Any], pooling: Pooling, normalize: bool) -> 
         )
     width, layers, heads, wide = (_positive(config, family.config[key]) for key in ("width", "layers", "heads", "wide"))
     if width % heads:
-        raise errors.FileDamaged(f"config.json has a width of {width} and {heads} heads, expected a multiple of the heads")
+        raise errors.FileDamaged(
+            f"config.json has a width of {width} and {heads} heads, expected a multiple of the heads",
+            hint="Fetch the model again, or mend the file.",
+        )
     epsilon = config.get("layer_norm_eps", family.epsilon)
     if not isinstance(epsilon, float) or not 0 < epsilon < 1:
-        raise errors.FileDamaged(f"layer_norm_eps of config.json is {epsilon!r}, expected a small positive number")
+        raise errors.FileDamaged(
+            f"layer_norm_eps of config.json is {epsilon!r}, expected a small positive number",
+            hint="Fetch the model again, or mend the file.",
+        )
     pad_id = None
     if family.pads:
         # MPNet has its padding token at 1 whatever config.json says (transformers' MPNetEmbeddings).
         pad_id = 1 if family.relative else config.get("pad_token_id", 1)
         if isinstance(pad_id, bool) or not isinstance(pad_id, int) or pad_id < 0:
-            raise errors.FileDamaged(f"pad_token_id of config.json is {pad_id!r}, expected a token's number")
+            raise errors.FileDamaged(
+                f"pad_token_id of config.json is {pad_id!r}, expected a token's number", hint="Fetch the model again, or mend the file."
+            )
     positions = _positive(config, "max_position_embeddings")
     if pad_id is not None and positions <= pad_id + 1:
-        raise errors.FileDamaged(f"max_position_embeddings of config.json is {positions}, expected more than {pad_id + 1}")
+        raise errors.FileDamaged(
+            f"max_position_embeddings of config.json is {positions}, expected more than {pad_id + 1}",
+            hint="Fetch the model again, or mend the file.",
+        )
     architecture = Architecture(
         layers=layers,
         heads=heads,
@@ -189,7 +200,9 @@ def understand(config: Mapping[str, Any], pooling: Pooling, normalize: bool) -> 
 def _positive(config: Mapping[str, Any], key: str) -> int:
     value = config.get(key)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise errors.FileDamaged(f"{key} of config.json is {value!r}, expected a positive whole number")
+        raise errors.FileDamaged(
+            f"{key} of config.json is {value!r}, expected a positive whole number", hint="Fetch the model again, or mend the file."
+        )
     return value
 
 

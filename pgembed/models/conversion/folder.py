@@ -112,7 +112,9 @@ def read_folder(folder: Path, precision: graph.Precision = "fp32") -> Folder:
         )
     width = network.width if network else config.get("hidden_size") or config.get("dim")
     if not isinstance(width, int):
-        raise errors.FileDamaged(f"hidden_size of config.json is {width!r}, expected a positive whole number")
+        raise errors.FileDamaged(
+            f"hidden_size of config.json is {width!r}, expected a positive whole number", hint="Fetch the model again, or mend the file."
+        )
     return Folder(
         files=files,
         sha256=weights.sha256(files),
@@ -253,7 +255,9 @@ def _max_tokens(inner: Path, config: Mapping[str, Any], network: families.Networ
         )
     limit = said.get("max_seq_length")
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise errors.FileDamaged(f'max_seq_length of "{path}" is {limit!r}, expected a positive whole number')
+        raise errors.FileDamaged(
+            f'max_seq_length of "{path}" is {limit!r}, expected a positive whole number', hint="Fetch the model again, or mend the file."
+        )
     if limit is None:
         own = _optional(inner / "tokenizer_config.json").get("model_max_length")
         # A tokenizer without a limit has 10**30 there.

@@ -36,7 +36,9 @@ def files_of(folder: Path) -> tuple[Path, ...]:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         shards = tuple(folder / Path(name).name for name in names)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise errors.FileDamaged(f'file "{index}" is not an index of weights', detail=repr(error)) from None
+        raise errors.FileDamaged(
+            f'file "{index}" is not an index of weights', detail=repr(error), hint="Fetch the model again, or mend the file."
+        ) from None
     for shard in shards:
         if not shard.is_file():
             raise errors.FileMissing(f'file "{shard}" does not exist, and "{INDEX}" names it', hint="Fetch the model again.")
