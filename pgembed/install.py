@@ -20,10 +20,13 @@ SCHEMA = "pgembed"
 # The order of the definitions: greppable here rather than spelled in file names. A file that stands in a folder and not here is an
 # error, so that nothing is forgotten.
 ONCE_FIRST = (
+    "types/binvec.sql",
     "tables/setting.sql",
     "tables/model.sql",
     "tables/embedding.sql",
     "tables/linker.sql",
+    "tables/codec.sql",
+    "tables/code.sql",
 )
 # After the functions, for they name them.
 ONCE_LAST = ("triggers/dropped.sql", "triggers/altered.sql")
@@ -35,6 +38,9 @@ EVERY_TIME = (
     "functions/chunk.sql",
     "functions/freshness.sql",
     "functions/embeddings.sql",
+    "functions/codecs.sql",
+    "functions/codes.sql",
+    "functions/distance.sql",
     "functions/dropped.sql",
     "functions/search.sql",
     "functions/join.sql",
@@ -42,6 +48,8 @@ EVERY_TIME = (
     "views/models.sql",
     "views/embeddings.sql",
     "views/linkers.sql",
+    "views/codecs.sql",
+    "views/codes.sql",
     "privileges.sql",
 )
 

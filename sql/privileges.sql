@@ -1,7 +1,7 @@
 -- Everybody may use pgembed on what they may read; the registry is written only through functions.
 GRANT USAGE ON SCHEMA pgembed TO PUBLIC;
-GRANT SELECT ON pgembed._setting, pgembed._model, pgembed._embedding, pgembed._linker TO PUBLIC;
-GRANT SELECT ON pgembed.models, pgembed.embeddings, pgembed.linkers TO PUBLIC;
+GRANT SELECT ON pgembed._setting, pgembed._model, pgembed._embedding, pgembed._linker, pgembed._codec, pgembed._code TO PUBLIC;
+GRANT SELECT ON pgembed.models, pgembed.embeddings, pgembed.linkers, pgembed.codecs, pgembed.codes TO PUBLIC;
 -- What all columns and backends depend on is an administrator's choice.
 REVOKE ALL ON FUNCTION pgembed.set_default_model(text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembed.set_threads(int) FROM PUBLIC;

@@ -1,0 +1,1 @@
+-- Codecs: training, encoding, measuring, and what is dropped.

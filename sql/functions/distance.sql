@@ -1,0 +1,1 @@
+-- distance(): between codes, or between a code and a vector, where the codec is the same.

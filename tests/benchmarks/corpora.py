@@ -1,0 +1,99 @@
+"""Texts of two kinds as vectors, and queries that nobody stored: what the benchmarks of codes and of search compare with.
+
+*Packages*: Debian's, as 'name: description'; queries are the descriptions of packages that were left out. *Papers*: abstracts of arXiv; queries
+are the titles of papers whose abstracts were left out. Vectors are all-MiniLM-L6-v2's and are kept in the user's cache folder, for some
+minutes of computing.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import os
+import random
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pgembed import demo, models
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MODEL = "all-minilm-l6-v2"
+ROWS, QUERIES = 66_000, 500
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Attributes:
+    documents: float32, shape (n, dim), of length 1.
+    queries: float32, shape (m, dim), of texts that are not stored.
+    """
+
+    name: str
+    texts: list[str]
+    documents: NDArray[np.float32]
+    queries: NDArray[np.float32]
+
+    def truth(self, k: int = 10) -> NDArray[np.int64]:
+        """The k nearest rows of each query by cosine, nearest first: int64, shape (m, k)."""
+        return np.stack([np.argsort(-row, kind="stable")[:k] for row in self.queries @ self.documents.T])
+
+
+def packages(rows: int = ROWS, queries: int = QUERIES, model: str = MODEL) -> Corpus:
+    """Debian's packages; as many rows as there are, at most ``rows``."""
+    found = [(name, description) for name, _, _, _, description in demo.debian_packages()]
+    if not found:
+        print("skipped: needs Debian's package catalogue, and apt-cache dumpavail printed nothing")
+        raise SystemExit(0)
+    random.Random(5).shuffle(found)
+    asked, stored = found[:queries], found[queries : queries + rows]
+    return _embedded("packages", [f"{name}: {text}" for name, text in stored], [text for _, text in asked], model)
+
+
+def papers(rows: int = ROWS, queries: int = QUERIES, model: str = MODEL, data: Path = DATA) -> Corpus:
+    """Abstracts of arXiv, the first ``rows`` of the data's uniform sample."""
+    files = sorted((data / "tables" / "arxiv").glob("papers_*.csv.gz"))
+    if not files:
+        print(f"skipped: needs the arXiv tables, and {data} has none")
+        raise SystemExit(0)
+    abstracts: list[str] = []
+    for file in files[:-1]:
+        if len(abstracts) < rows:
+            abstracts += [paper["abstract"] for paper in _read(file)]
+    titles = [paper["title"] for paper in _read(files[-1])]
+    return _embedded("papers", abstracts[:rows], random.Random(5).sample(titles, queries), model)
+
+
+def _read(file: Path) -> list[dict[str, str]]:
+    with gzip.open(file, "rt", encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _embedded(name: str, texts: list[str], queries: list[str], model: str) -> Corpus:
+    return Corpus(name, texts, _vectors(texts, model), _vectors(queries, model))
+
+
+def _vectors(texts: list[str], model: str) -> NDArray[np.float32]:
+    fingerprint = models.info(model).fingerprint
+    digest = hashlib.sha256("\0".join([fingerprint, *texts]).encode()).hexdigest()[:24]
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pgembed" / "benchmarks"
+    place = folder / f"{digest}.npy"
+    if not place.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        loaded, parts = models.load(model), []
+        for first in range(0, len(texts), 2000):
+            parts.append(loaded.encode(texts[first : first + 2000]).vectors)
+            print(f"\rembedding {min(len(texts), first + 2000)} of {len(texts)}", end="", file=sys.stderr, flush=True)
+        print(file=sys.stderr)
+        half_written = place.with_suffix(".part.npy")
+        np.save(half_written, np.concatenate(parts))
+        half_written.rename(place)
+    made: NDArray[np.float32] = np.load(place)
+    return made
