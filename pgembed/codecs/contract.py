@@ -133,7 +133,7 @@ class Codec(ABC):
 
     def squares(self, codes: Codes, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """The squared length of the vectors that were encoded, as well as codes know: float32, shape (n,). For metric l2."""
-        return np.einsum("ij,ij->i", points, points)
+        return _row_products(points, points)
 
     def _project(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """Prepared queries in the space of `points`, where an inner product is the inner product of the vectors."""
@@ -169,7 +169,7 @@ class Codec(ABC):
         return self._from_products(self._checked(queries), self._project(self._checked(queries)) @ points.T, codes, points)
 
     def scorer(self, query: NDArray[np.float32]) -> Callable[[Codes], NDArray[np.float32]]:
-        """`distances` of one query to many codes, prepared once: what it returns takes codes, shape (n, ...), and gives float32, shape (n,)."""
+        """`distances` of one query to many codes, prepared once: of codes, shape (n, ...), it gives float32, shape (n,)."""
         asked = np.ascontiguousarray(query, dtype=np.float32)[None, :]
         self._checked(asked)
         return lambda codes: self.distances(asked, codes)[0]
@@ -179,9 +179,9 @@ class Codec(ABC):
         if self.shape.kind == "bits":
             return popcounts(np.bitwise_xor(left, right))
         one, other = self.points(left), self.points(right)
+        products = _row_products(one, other)
         if self.space.metric == "l2":
-            return np.sqrt(np.einsum("ij,ij->i", one - other, one - other))
-        products = np.einsum("ij,ij->i", one, other)
+            return np.sqrt(_row_products(one - other, one - other))
         return -products if self.space.metric == "inner_product" else 1 - products
 
     def _from_products(
@@ -190,10 +190,10 @@ class Codec(ABC):
         if self.space.metric == "inner_product":
             return -products
         if self.space.metric == "cosine":
-            lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries))
-            return 1 - products / np.where(lengths > 0, lengths, 1)[:, None]
-        squared = np.einsum("ij,ij->i", queries, queries)[:, None] + self.squares(codes, points)[None, :] - 2 * products
-        return np.sqrt(np.maximum(squared, 0))
+            lengths = np.sqrt(_row_products(queries, queries))
+            return 1 - products / np.where(lengths > 0, lengths, np.float32(1))[:, None]
+        squared = _row_products(queries, queries)[:, None] + self.squares(codes, points)[None, :] - 2 * products
+        return np.sqrt(np.maximum(squared, np.float32(0)))
 
     def _checked(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         if vectors.ndim != 2 or vectors.shape[1] != self.space.dim:
@@ -221,6 +221,11 @@ class Codec(ABC):
     def fingerprint(self) -> str:
         """SHA-256 of all that decides its codes and distances, in hexadecimal digits."""
         return hashlib.sha256(self.packed).hexdigest()
+
+
+def _row_products(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+    made: NDArray[np.float32] = np.einsum("ij,ij->i", left, right)
+    return made
 
 
 _POPCOUNT = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1).astype(np.uint8)

@@ -211,8 +211,8 @@ def code(db: Database, found: Table, name: str | None, embedding_column: str | N
 
 
 _CODECS = (
-    "SELECT name, table_name::oid AS table_oid, column_name, method, options::text AS options, dim, metric, model, fingerprint, kind, length,"
-    " code_type, encoder, constants_function, domain, seed, sample_rows, table_rows, measured::text AS measured, checked::text AS checked,"
+    "SELECT name, table_name::oid AS table_oid, column_name, method, options::text AS options, dim, metric, model, fingerprint, kind,"
+    " length, code_type, encoder, constants_function, domain, seed, sample_rows, table_rows, measured::text AS measured, checked::text AS checked,"
     " trained_at::text AS trained_at FROM pgembed._codec"
 )
 

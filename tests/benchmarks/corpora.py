@@ -1,8 +1,8 @@
 """Texts of two kinds as vectors, and queries that nobody stored: what the benchmarks of codes and of search compare with.
 
-*Packages*: Debian's, as 'name: description'; queries are the descriptions of packages that were left out. *Papers*: abstracts of arXiv; queries
-are the titles of papers whose abstracts were left out. Vectors are all-MiniLM-L6-v2's and are kept in the user's cache folder, for some
-minutes of computing.
+*Packages*: Debian's, as 'name: description'; queries are the descriptions of packages that were left out. *Papers*: abstracts of arXiv;
+queries are the titles of papers whose abstracts were left out. Vectors are all-MiniLM-L6-v2's and are kept in the user's cache folder, for
+they take some minutes.
 """
 
 from __future__ import annotations
