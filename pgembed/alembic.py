@@ -282,6 +282,17 @@ BEGIN
         UNION ALL
         SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid FROM pg_catalog.pg_type AS t
         WHERE t.typnamespace = 'pgembed'::pg_catalog.regnamespace
+        UNION ALL
+        -- nor does a cast; one between a type of ours and one of PostgreSQL's is ours
+        SELECT 'pg_catalog.pg_cast'::pg_catalog.regclass, c.oid
+        FROM pg_catalog.pg_cast AS c
+        JOIN pg_catalog.pg_type AS s ON s.oid = c.castsource
+        JOIN pg_catalog.pg_type AS t ON t.oid = c.casttarget
+        LEFT JOIN pg_catalog.pg_proc AS f ON f.oid = c.castfunc
+        WHERE 'pgembed'::pg_catalog.regnamespace IN (s.typnamespace, t.typnamespace)
+          AND s.typnamespace IN ('pgembed'::pg_catalog.regnamespace, 'pg_catalog'::pg_catalog.regnamespace)
+          AND t.typnamespace IN ('pgembed'::pg_catalog.regnamespace, 'pg_catalog'::pg_catalog.regnamespace)
+          AND (f.oid IS NULL OR f.pronamespace = 'pgembed'::pg_catalog.regnamespace)
     ), outside AS (
         SELECT DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, 0) AS name
         FROM pg_catalog.pg_depend AS d

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from pgembed import __version__, errors, modelcli, server
+from pgembed import __version__, codeccli, errors, modelcli, server
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(action=_demo)
 
     modelcli.add_commands(commands.add_parser("model", help="models: list, add, remove, distill, measure"))
+
+    codeccli.add_commands(commands.add_parser("codec", help="codecs: list, train, recommend, add, retrain, check, drop"))
 
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(action=lambda _: print(__version__))

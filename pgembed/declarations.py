@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pgembed import chunked, columns, errors, expressions, following
+from pgembed.codes import adding
 from pgembed.columns import Chunks, Column, RowFunction, Table, quote
 from pgembed.database import Database
 
@@ -175,6 +176,8 @@ def alter(
         expressions.prove(db, found, source)
         if column.model is None and model is None:
             raise errors.NullNotAllowed("a source needs a model that embeds it", hint="Name the model in the same call.")
+    if metric not in (None, column.metric) or (model is not None and model.fingerprint != column.fingerprint):
+        adding.must_have_none(db, column, "change model or metric of")
     made = _source_of(column)
     with following.as_owner(db, found):
         if source is not None:
@@ -236,6 +239,7 @@ def drop(db: Database, write: Writer, target: str | None, column_name: str | Non
     found, known = columns.table(db, target)
     gone = [column for column in known if column.name == column_name and column.type not in columns.VECTOR_TYPES]
     column = gone[0] if gone else columns.column(db, target, column_name)
+    adding.must_have_none(db, column, "drop")
     keep = column.adopted if keep_column is None else keep_column
     with following.as_owner(db, found):
         _unfollow(db, column)

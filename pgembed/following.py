@@ -75,17 +75,20 @@ def follow(
 
 def unfollow(db: Database, column: Column) -> None:
     """Drop the trigger of an embedded column and its function, where they still exist."""
-    if column.trigger_name is None:
-        return
-    found = column.table
+    if column.trigger_name is not None:
+        drop_trigger(db, column.table, column.trigger_name)
+
+
+def drop_trigger(db: Database, found: Table, name: str) -> None:
+    """Drop a trigger and the function that it calls, where it still exists."""
     rows = db.execute(
         "SELECT n.nspname, p.proname FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid"
         " JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace WHERE t.tgrelid = $1 AND t.tgname = $2 AND NOT t.tgisinternal",
         ["pg_catalog.oid", "pg_catalog.name"],
-        [found.oid, column.trigger_name],
+        [found.oid, name],
     )
     for row in rows:
-        db.execute(f"DROP TRIGGER {quote(column.trigger_name)} ON {found.sql}")
+        db.execute(f"DROP TRIGGER {quote(name)} ON {found.sql}")
         db.execute(f"DROP FUNCTION {quote(row['nspname'])}.{quote(row['proname'])}()")
 
 

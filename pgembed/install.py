@@ -39,10 +39,12 @@ EVERY_TIME = (
     "functions/freshness.sql",
     "functions/embeddings.sql",
     "functions/codecs.sql",
+    "functions/measures.sql",
     "functions/codes.sql",
     "functions/distance.sql",
     "functions/dropped.sql",
     "functions/search.sql",
+    "functions/scan.sql",
     "functions/join.sql",
     "functions/link.sql",
     "views/models.sql",
@@ -116,10 +118,12 @@ def schema_script(old: str | None = None, *, vector_schema: str) -> str:
         old: the version found in the database; None installs afresh.
         vector_schema: the schema in which pgvector lives, as an SQL identifier already quoted where needed.
     Returns:
-        Statements that expect to run in one transaction; search_path and check_function_bodies are at the end what they were before.
+        Statements that expect to run in one transaction; settings are at the end what they were before.
     """
     # CREATE EXTENSION puts the schemas of required extensions on the path; here that is said by hand, so that one text serves both.
     begin = f"{_REMEMBER}SET LOCAL search_path = {SCHEMA}, {vector_schema}, pg_temp;\nSET LOCAL check_function_bodies = off;\n"
+    # a function of a type that is only declared yet is no news
+    begin += "SET LOCAL client_min_messages = warning;\n"
     if old is None:
         body = f"CREATE SCHEMA {SCHEMA};\n" + begin + "".join(_section(*item) for item in definitions())
     else:
@@ -135,13 +139,15 @@ _EXTENSION_ONLY = re.compile(r"^SELECT pg_catalog\.pg_extension_config_dump\(")
 # memory that a script has; DO returns no row, which psql would print.
 _REMEMBER = """DO $pgembed$ BEGIN
     PERFORM pg_catalog.set_config('pgembed_script.search_path', pg_catalog.current_setting('search_path'), true),
-        pg_catalog.set_config('pgembed_script.check_function_bodies', pg_catalog.current_setting('check_function_bodies'), true);
+        pg_catalog.set_config('pgembed_script.check_function_bodies', pg_catalog.current_setting('check_function_bodies'), true),
+        pg_catalog.set_config('pgembed_script.client_min_messages', pg_catalog.current_setting('client_min_messages'), true);
 END $pgembed$;
 """
 _PUT_BACK = """
 DO $pgembed$ BEGIN
     PERFORM pg_catalog.set_config('search_path', pg_catalog.current_setting('pgembed_script.search_path'), true),
-        pg_catalog.set_config('check_function_bodies', pg_catalog.current_setting('pgembed_script.check_function_bodies'), true);
+        pg_catalog.set_config('check_function_bodies', pg_catalog.current_setting('pgembed_script.check_function_bodies'), true),
+        pg_catalog.set_config('client_min_messages', pg_catalog.current_setting('pgembed_script.client_min_messages'), true);
 END $pgembed$;
 """
 

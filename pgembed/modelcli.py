@@ -88,7 +88,7 @@ def _list(options: argparse.Namespace) -> int:
     if options.database:
         lines = _database_room().listed(options.database)
         head = ("NAME", "KIND", "DIM", "WEIGHTS", "REVISION", "COLUMNS", "SOURCE")
-        shown = [[*(_said(line[field]) for field in ("name", "kind", "dim", "weights", "revision", "columns", "source"))] for line in lines]
+        shown = [[*(said(line[field]) for field in ("name", "kind", "dim", "weights", "revision", "columns", "source"))] for line in lines]
         problems = [f"{line['name']}: {line['problem']}" for line in lines if line["problem"]]
     else:
         head = ("NAME", "KIND", "DIM", "WEIGHTS", "REVISION", "FINGERPRINT", "SOURCE")
@@ -102,7 +102,7 @@ def _list(options: argparse.Namespace) -> int:
                 continue
             source = f"{info.source} {info.source_revision}".strip()
             shown.append([name, info.kind, str(info.dim), info.precision, str(info.revision), info.fingerprint[:12], source])
-    for line in _table([list(head), *shown]):
+    for line in table([list(head), *shown]):
         print(line)
     for problem in problems:
         print(f"pgembed: {problem}", file=sys.stderr)
@@ -152,7 +152,7 @@ def _add(options: argparse.Namespace) -> None:
         from pgembed.models import adding
     revision = ""
     if not folder.is_dir():
-        _tell(f"fetching {source} from the hub")
+        tell(f"fetching {source} from the hub")
         folder = adding.fetch_hub(source)
         revision = folder.name
     wanted = models.Options(options.dim, options.layers, options.normalize, options.query_prompt, options.document_prompt)
@@ -166,7 +166,7 @@ def _add(options: argparse.Namespace) -> None:
             source_label=f"hub:{source}" if revision else str(folder.resolve()),
             source_revision=revision,
             sha256=options.sha256,
-            report=_tell,
+            report=tell,
         )
     print(f"{info.name}: {info.kind}, {info.dim} dimensions, {info.precision}, revision {info.revision}, fingerprint {info.fingerprint}")
 
@@ -207,7 +207,7 @@ def _register(options: argparse.Namespace, source: str) -> None:
     }
     room = _database_room()
     url = _database_url(options)
-    print(f"{options.name}: registered, fingerprint {room.register(url, arguments, _tell)}")
+    print(f"{options.name}: registered, fingerprint {room.register(url, arguments, tell)}")
 
 
 def _without_probe(said: str | None) -> str | None:
@@ -265,17 +265,17 @@ def _distill(options: argparse.Namespace) -> None:
     if options.corpus is not None:
         room = _database_room()
         corpus = room.texts(_database_url(options), options.corpus, distill.CORPUS_TEXTS)
-        _tell(f"read {len(corpus)} texts of {options.corpus}")
+        tell(f"read {len(corpus)} texts of {options.corpus}")
     teacher = cast("distill.Teacher", models.load(options.teacher, prompts=False))
     with _written():
-        made = distill.distill(teacher, name=options.name, target=models.models_dir(), dim=options.dim, corpus=corpus, report=_tell)
+        made = distill.distill(teacher, name=options.name, target=models.models_dir(), dim=options.dim, corpus=corpus, report=tell)
     if made.agreements:
         rows = [
             [each.name, f"{each.recall:.3f}", f"{each.spearman:.3f}", "installed" if each.name == made.chosen else ""]
             for each in made.agreements
         ]
         print(f"agreement with {options.teacher} on texts of {options.corpus} that were held out:")
-        for line in _table([["MADE WITH", "RECALL AT 10", "SPEARMAN", ""], *rows]):
+        for line in table([["MADE WITH", "RECALL AT 10", "SPEARMAN", ""], *rows]):
             print(line)
     print(
         f"{made.info.name}: {made.info.kind}, {made.info.dim} dimensions, fingerprint {made.info.fingerprint}, made in {made.seconds:.0f} s"
@@ -285,7 +285,7 @@ def _distill(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     from pgembed import modelbench
 
-    for line in _table([["", "MODEL", "DIRECT", "RATIO"], *modelbench.measure(options.name, options.texts, _tell)]):
+    for line in table([["", "MODEL", "DIRECT", "RATIO"], *modelbench.measure(options.name, options.texts, tell)]):
         print(line)
 
 
@@ -335,11 +335,13 @@ def _written() -> Iterator[None]:
         ) from None
 
 
-def _tell(line: str) -> None:
+def tell(line: str) -> None:
+    """A line of progress."""
     print(f"pgembed: {line}", file=sys.stderr)
 
 
-def _said(value: object) -> str:
+def said(value: object) -> str:
+    """A value in a table; nothing for None."""
     return "" if value is None else str(value)
 
 
@@ -349,7 +351,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
         print(f"{name:{width}}  {json.dumps(value) if name.endswith('_prompt') else value}")
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows with their columns aligned, two blanks between."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

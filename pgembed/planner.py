@@ -1,8 +1,9 @@
 """planner: from a filter, k and statistics to the one SQL statement that answers a search.
 
-Two access paths so far. *Exact*: every row that passes the filter is compared; PostgreSQL finds those rows as it likes. *Index*: the
+Three access paths so far. *Exact*: every row that passes the filter is compared; PostgreSQL finds those rows as it likes. *Index*: the
 nearest rows are taken from the vector index, which goes on until k of them pass the filter, and if it ends with fewer than k, the same
-statement answers exactly instead. Exact wins while few rows pass: pgvector's cost model knows neither recall nor how filter and query
+statement answers exactly instead. *Code*: many more than k are taken from the index on their codes in the same way, and compared exactly;
+see `pgembed.codepaths`. Exact wins while few rows pass: pgvector's cost model knows neither recall nor how filter and query
 correlate (for a filter passed by 1.7 % of 63,666 rows PostgreSQL chose the index and recall was .014), so the choice is made here.
 
 A column over chunks has a row once, with its nearest chunk: the exact path finds that for every row that passes, the index path takes the
@@ -13,10 +14,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pgembed import errors
 from pgembed.columns import CHUNK_VECTOR, Column, Table, quote
 from pgembed.database import Database
+
+if TYPE_CHECKING:
+    from pgembed.codepaths import Candidates
 
 # Up to here every passing row is compared: at 384 dimensions some 15 ms, and recall is 1.
 EXACT_ROWS = 10_000
@@ -44,6 +49,7 @@ class Request:
         max_distance: results are at most so far; None for no bound.
         recall: share of the true k nearest that is asked for; None leaves it to the planner.
         leave_out: the row with this key is no result.
+        query: as vector_send() makes it, for its code; None where it does not matter.
     """
 
     query_dim: int | None
@@ -54,6 +60,7 @@ class Request:
     recall: float | None
     exact: bool
     leave_out: str | None
+    query: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -62,11 +69,12 @@ class Plan:
 
     Attributes:
         statement: one SELECT of (item, distance, rank, chunk, start_char, end_char) or (key, distance, rank); parameters $1 params,
-            $2 query vector, $3 k, $4 max_distance, $5 key.
-        path: ``exact`` or ``index``.
+            $2 query vector, $3 k, $4 max_distance, $5 key, $6 code.
+        path: ``exact``, ``index`` or ``code``.
         estimated_rows: rows that pass the filter, as PostgreSQL's statistics have it.
         settings: name, value, name, value ... for the time of the statement.
         unembedded: a statement that counts the passing rows without a vector; parameter $1 params.
+        code: the query's own, as text; None but on path ``code``.
     """
 
     statement: str
@@ -75,6 +83,7 @@ class Plan:
     estimated_rows: float
     settings: tuple[str, ...]
     unembedded: str
+    code: str | None = None
 
 
 def plan(db: Database, column: Column, output: str, request: Request) -> Plan:
@@ -88,22 +97,21 @@ def plan(db: Database, column: Column, output: str, request: Request) -> Plan:
         errors.InsufficientPrivilege: the caller may not read what is asked for.
         errors.StatementRefused: the filter is not one boolean expression over the table.
     """
-    _check(request, column)
+    check(request, column)
     target = column.table
-    _check_rights(db, column, output)
-    condition = _condition(db, target, request.filter)
+    check_rights(db, column, output)
+    condition = proven(db, target, request.filter)
     rows = estimate(db, target, condition, request.params)
-    path, reason = _choose(column, request, rows)
+    path, reason, candidates = _choose(db, column, request, rows)
     settings: tuple[str, ...] = ()
     if path == "exact":
         statement = _exact(column, output, condition, request)
     else:
-        statement = _index(column, output, condition, request)
-        if column.index_method == "hnsw":
-            wanted = DEFAULT_RECALL if request.recall is None else request.recall
-            enough = next((size for recall, size in EF_SEARCH if wanted <= recall), EF_SEARCH_LIMIT)
+        statement = _code(column, output, condition, request, candidates) if candidates else _index(column, output, condition, request)
+        if candidates is not None or column.index_method == "hnsw":
+            enough = next((size for recall, size in EF_SEARCH if _recall(request) <= recall), EF_SEARCH_LIMIT)
             each = CANDIDATES_PER_RESULT if column.chunks is None else CHUNKS_PER_RESULT
-            ef_search = min(EF_SEARCH_LIMIT, max(enough, each * (request.k or 0)))
+            ef_search = min(EF_SEARCH_LIMIT, max(enough, each * (request.k or 0), candidates.number if candidates else 0))
             settings = (
                 "hnsw.ef_search",
                 str(ef_search),
@@ -123,6 +131,7 @@ def plan(db: Database, column: Column, output: str, request: Request) -> Plan:
         estimated_rows=rows,
         settings=settings,
         unembedded=(f"SELECT pg_catalog.count(*) AS n FROM {target.sql} AS {target.alias} WHERE {condition} AND {_no_vector(column)}"),
+        code=candidates.query if candidates else None,
     )
 
 
@@ -137,10 +146,13 @@ def estimate(db: Database, target: Table, condition: str, params: str | None) ->
     return float((json.loads(tree) if isinstance(tree, str) else tree)[0]["Plan"]["Plan Rows"])
 
 
-def _condition(db: Database, target: Table, condition: str | None) -> str:
-    """Prove that a filter is one boolean expression, and return it in parentheses.
+def proven(db: Database, target: Table, condition: str | None) -> str:
+    """Prove that a filter is one boolean expression, and return it in parentheses; ``true`` where there is none.
 
     What breaks out of parentheses does not parse without them, and the other way round, so both forms are prepared; neither is run.
+
+    Raises:
+        errors.StatementRefused: it is not.
     """
     if condition is None or not condition.strip():
         return "true"
@@ -157,7 +169,13 @@ def _condition(db: Database, target: Table, condition: str | None) -> str:
     return wrapped
 
 
-def _check(request: Request, column: Column) -> None:
+def check(request: Request, column: Column) -> None:
+    """Raise where an argument is out of range.
+
+    Raises:
+        errors.NullNotAllowed, errors.InvalidParameter: it is.
+        errors.DimensionMismatch: query and column have different dimensions.
+    """
     if request.query_dim is None:
         raise errors.NullNotAllowed("query is NULL", hint="Give a text or a vector to search for.")
     if request.k is None:
@@ -178,8 +196,14 @@ def _check(request: Request, column: Column) -> None:
         )
 
 
-def _check_rights(db: Database, column: Column, output: str) -> None:
-    """PostgreSQL checks the caller's rights itself; asked before, there is a word on what is needed."""
+def check_rights(db: Database, column: Column, output: str) -> None:
+    """PostgreSQL checks the caller's rights itself; asked before, there is a word on what is needed.
+
+    Args:
+        output: see `plan`.
+    Raises:
+        errors.InsufficientPrivilege: the caller may not read what is asked for.
+    """
     table = column.table
     found = db.execute(
         "SELECT pg_catalog.bool_and(pg_catalog.has_column_privilege($1, attnum, 'SELECT')) AS readable FROM pg_catalog.pg_attribute"
@@ -204,23 +228,50 @@ def _check_rights(db: Database, column: Column, output: str) -> None:
         )
 
 
-def _choose(column: Column, request: Request, rows: float) -> tuple[str, str]:
+def _choose(db: Database, column: Column, request: Request, rows: float) -> tuple[str, str, Candidates | None]:
     if request.exact:
-        return "exact", "exact => true"
+        return "exact", "exact => true", None
     if request.recall == 1:
-        return "exact", "recall => 1"
+        return "exact", "recall => 1", None
+    candidates, but = _candidates(db, column, request) if rows > EXACT_ROWS else (None, "")
+    if candidates is not None:
+        return "code", f"about {rows:.0f} rows pass the filter: {candidates.reason}", candidates
     if column.index_name is None:
-        return "exact", f"no vector index on {column.label} serves its metric, {column.metric}"
+        return "exact", f"no vector index on {column.label} serves its metric, {column.metric}{but}", None
     if column.chunks is not None:
-        return _choose_chunks(column, request, rows)
+        return *_choose_chunks(column, request, rows), None
     if rows <= EXACT_ROWS:
         return (
             "exact",
             f"about {rows:.0f} rows pass the filter, so few that comparing them all costs less than it could miss",
+            None,
         )
     if request.k is not None and request.k > EF_SEARCH_LIMIT:
-        return "exact", f"k is above {EF_SEARCH_LIMIT}, more than an index scan keeps at a time"
-    return "index", f"about {rows:.0f} rows pass the filter: {column.index_method} index {column.index_name}"
+        return "exact", f"k is above {EF_SEARCH_LIMIT}, more than an index scan keeps at a time{but}", None
+    return "index", f"about {rows:.0f} rows pass the filter: {column.index_method} index {column.index_name}{but}", None
+
+
+def _candidates(db: Database, column: Column, request: Request) -> tuple[Candidates | None, str]:
+    """What codes would give, or why they are not asked, to be added to another reason."""
+    if column.chunks is not None or request.query is None or request.k is None:
+        return None, ""
+    # most columns have none, and need not wait for the room of codes to be imported
+    found = db.execute(
+        "SELECT EXISTS (SELECT FROM pgembed._code AS c WHERE c.table_name OPERATOR(pg_catalog.=) $1"
+        " AND c.embedding_column OPERATOR(pg_catalog.=) $2 AND c.is_active) AS coded",
+        ["pg_catalog.oid", "pg_catalog.name"],
+        [column.table.oid, column.name],
+    )
+    if not found[0]["coded"]:
+        return None, ""
+    from pgembed import codepaths
+
+    candidates, why = codepaths.candidates(db, column, request.query, request.k, _recall(request))
+    return candidates, f"; {why}" if why else ""
+
+
+def _recall(request: Request) -> float:
+    return DEFAULT_RECALL if request.recall is None else request.recall
 
 
 def _choose_chunks(column: Column, request: Request, rows: float) -> tuple[str, str]:
@@ -237,16 +288,18 @@ def _choose_chunks(column: Column, request: Request, rows: float) -> tuple[str, 
 def _exact(column: Column, output: str, condition: str, request: Request) -> str:
     if column.chunks is not None:
         return _ranked(f"(\n    {_exact_chunks(column, output, condition, request)}\n)", output, chunks=True)
-    alias = column.table.alias
-    # Adding zero keeps PostgreSQL from ordering by the vector index, which would not be exact.
-    nearest = (
+    return _ranked(f"(\n    {_nearest(column, output, condition, request)}\n)", output)
+
+
+def _nearest(column: Column, output: str, condition: str, request: Request) -> str:
+    return (
+        # Adding zero keeps PostgreSQL from ordering by the vector index, which would not be exact.
         f"SELECT {_output(column, output)} AS answer, ({_distance(column)}) + 0.0::pg_catalog.float8 AS distance,"
         f" {_place(column)} AS place\n"
-        f"    FROM {column.table.sql} AS {alias}\n"
+        f"    FROM {column.table.sql} AS {column.table.alias}\n"
         f"    WHERE {_where(column, condition, request)}\n"
         f"    ORDER BY 2, 3 LIMIT $3"
     )
-    return _ranked(f"(\n    {nearest}\n)", output)
 
 
 def _exact_chunks(column: Column, output: str, condition: str, request: Request) -> str:
@@ -311,6 +364,19 @@ def _index(column: Column, output: str, condition: str, request: Request) -> str
     return f"WITH {NEAREST} AS MATERIALIZED (\n    {scan}\n)\n" + _ranked(
         f"(\n    SELECT * FROM {NEAREST} WHERE {enough}\n    UNION ALL\n"
         f"    SELECT * FROM (\n    {rest}\n    ) AS every WHERE NOT {enough}\n)",
+        output,
+    )
+
+
+def _code(column: Column, output: str, condition: str, request: Request, candidates: Candidates) -> str:
+    scan = candidates.scan(_distance(column), _where_row(column, condition, request))
+    # Rows are fetched whole only once they are results.
+    best = candidates.best(NEAREST, bounded=request.max_distance is not None)
+    enough = candidates.enough(NEAREST)
+    return f"WITH {NEAREST} AS MATERIALIZED (\n    {scan}\n)\n" + _ranked(
+        f"(\n    SELECT {_output(column, output)} AS answer, {BEST}.distance, {_place(column)} AS place\n"
+        f"    FROM ({best}) AS {BEST}\n    JOIN {column.table.sql} AS {column.table.alias} ON {candidates.same_row(BEST)} WHERE {enough}\n"
+        f"    UNION ALL\n    SELECT * FROM (\n    {_nearest(column, output, condition, request)}\n    ) AS every WHERE NOT {enough}\n)",
         output,
     )
 

@@ -19,6 +19,7 @@ from pgembed import chunked, errors, following, indexing, text
 from pgembed.chunks import Chunk
 from pgembed.columns import Column, quote
 from pgembed.database import Database, Row
+from pgembed.sharing import Shared
 
 PROGRESS_SECONDS = 5.0
 BATCH_LIMIT = 100_000
@@ -42,7 +43,7 @@ class Encoder(Protocol):
 
 @dataclass
 class Tally:
-    """What a refresh has done so far, in rows."""
+    """What a refresh has done so far, in rows; ``sharing`` are rows, or chunks, with ``texts`` that others have, too."""
 
     seen: int = 0
     embedded: int = 0
@@ -52,6 +53,8 @@ class Tally:
     overtaken: int = 0
     truncated: int = 0
     chunks: int = 0
+    texts: int = 0
+    sharing: int = 0
     last_error: str | None = None
     started: float = field(default_factory=time.monotonic)
     told: float = field(default_factory=time.monotonic)
@@ -83,14 +86,15 @@ def refresh(db: Database, column: Column, encode: Encoder, batch_size: int | Non
     with following.as_owner(db, column.table):
         total = _count(db, column)
     tally = Tally()
+    shared = Shared(encode, chunked.PAGE if column.chunks else batch_size)
     after: list[str] | None = None
     limit = batch_size if column.chunks is None else min(batch_size, LONG_ROWS)
     while True:
         with following.as_owner(db, column.table):
             rows = _read(db, column, after, limit)
-        for batch in _batches(db, column, encode, rows, batch_size):
+        for batch in _batches(db, column, shared, rows, batch_size):
             with following.as_owner(db, column.table):
-                _embed_and_write(db, column, encode, batch, tally)
+                _embed_and_write(db, column, shared, batch, tally)
             tally.seen += len(batch)
             if commits:
                 db.commit()
@@ -101,6 +105,7 @@ def refresh(db: Database, column: Column, encode: Encoder, batch_size: int | Non
     if build_index:
         with following.as_owner(db, column.table):
             indexing.build(db, column)
+    tally.texts, tally.sharing = shared.texts, shared.sharing
     _tell_end(db, column, tally)
     return tally
 
@@ -292,17 +297,12 @@ def _write_chunks(db: Database, column: Column, encode: Encoder, rows: list[Row]
         return 0, 0
     texts = [[row["source"][chunk.start : chunk.end] for chunk in row["chunks"]] for row in rows]
     flat = [one for of_row in texts for one in of_row]
-    images: list[bytes] = []
-    cut: list[bool] = []
-    for at in range(0, len(flat), chunked.PAGE):
-        try:
-            more, were_cut = encode.encode(flat[at : at + chunked.PAGE], db.check_interrupts)
-        except errors.TextsRefused as refused:
-            ends = list(accumulate(map(len, texts)))
-            of_rows = sorted({bisect_right(ends, at + position) for position in refused.positions})
-            raise errors.TextsRefused(refused.message, positions=tuple(of_rows), reason=refused.reason, hint=refused.hint) from None
-        images += more
-        cut += were_cut
+    try:
+        images, cut = encode.encode(flat, db.check_interrupts)
+    except errors.TextsRefused as refused:
+        ends = list(accumulate(map(len, texts)))
+        of_rows = sorted({bisect_right(ends, position) for position in refused.positions})
+        raise errors.TextsRefused(refused.message, positions=tuple(of_rows), reason=refused.reason, hint=refused.hint) from None
     ends = [0, *accumulate(map(len, texts))]
     row_cut = [any(cut[begin:end]) for begin, end in pairwise(ends)]
     hashes = [_hash(row["source"]) for row in rows]
@@ -389,7 +389,10 @@ def _tell_progress(db: Database, column: Column, tally: Tally, total: int) -> No
 
 def _tell_end(db: Database, column: Column, tally: Tally) -> None:
     seconds = time.monotonic() - tally.started
-    parts = [f"{tally.embedded} rows embedded" + (f" in {tally.chunks} chunks" if column.chunks else "")]
+    shared = (
+        f" ({tally.sharing} of them share {tally.texts} text{'s, each' if tally.texts > 1 else ','} embedded once)" if tally.texts else ""
+    )
+    parts = [f"{tally.embedded} rows embedded" + (f" in {tally.chunks} chunks" if column.chunks else "") + shared]
     parts += [f"{tally.unchanged} had their old text again"] if tally.unchanged else []
     parts += [f"{tally.null_source} without text"] if tally.null_source else []
     parts += [f"{tally.overtaken} changed meanwhile and are still stale"] if tally.overtaken else []

@@ -6,8 +6,9 @@ PostgreSQL's sense have. Whatever is read is read with the caller's rights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 from pgembed import vectors
@@ -51,6 +52,36 @@ def read_vectors(db: Database, column: Column) -> tuple[Places, npt.NDArray[np.f
     if not pages:
         return places, np.empty((0, column.dim or 0), dtype=np.float32)
     return places, np.concatenate([_floats(row["sent"], len(row["places"])) for row in pages])
+
+
+_cursors = count(1)
+
+
+def pages(
+    db: Database, column: Column, dim: int, size: int, part: str = ""
+) -> Iterator[tuple[list[tuple[int, str]], npt.NDArray[np.float32]]]:
+    """The vectors of a column page by page, as they stand at one moment: places of rows, and float32 (n, dim).
+
+    Memory is that of a page. Not for a function that is STABLE: PostgreSQL lets none declare a cursor.
+
+    Args:
+        dim: that every vector must have.
+        size: rows of a page.
+        part: SQL behind the table's alias, such as a TABLESAMPLE clause; ours.
+    Raises:
+        errors.DimensionMismatch: a vector has other dimensions.
+    """
+    cursor = f"pgembed_pages_{next(_cursors)}"
+    # An error ends the transaction, or the savepoint, and the cursor with it.
+    db.execute(
+        f"DECLARE {cursor} NO SCROLL CURSOR FOR SELECT t.tableoid AS o, t.ctid::pg_catalog.text AS c,"
+        f" {column.vector_schema}.vector_send(t.{column.sql}{_as_vector(column)}) AS sent"
+        f" FROM {column.table.sql} AS t{part} WHERE t.{column.sql} IS NOT NULL"
+    )
+    while found := db.execute(f"FETCH {size} FROM {cursor}"):
+        sent = b"".join(row["sent"] for row in found)
+        yield [(row["o"], row["c"]) for row in found], vectors.from_send_many(sent, len(found), dim)
+    db.execute(f"CLOSE {cursor}")
 
 
 def _floats(sent: bytes, n: int) -> npt.NDArray[np.float32]:

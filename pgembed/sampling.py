@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pgembed import columns, errors, text, vectors
 from pgembed.columns import Column, Table, quote
 from pgembed.database import Database
+from pgembed.models import threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +69,45 @@ def vectors_of(db: Database, model: Model, where: Where, role: Role) -> NDArray[
     assert where.column is not None
     contents = texts(db, where)
     return model.encode(contents, db.check_interrupts, role).vectors
+
+
+def stored(db: Database, column: Column, most: int, seed: int = SEED) -> tuple[NDArray[np.float32], int]:
+    """Vectors of an embedded column as they are stored, of rows drawn at random, the same ones while nobody writes the table.
+
+    Args:
+        most: rows, fewer where they would take more than MOST_BYTES; at least 1.
+        seed: the same one draws the same rows.
+    Returns:
+        float32, shape (n, dim), in the order of the table, n at least 1; and how many rows have a vector.
+    Raises:
+        errors.DimensionMismatch: the vectors are of several dimensions.
+        errors.InvalidParameter: no row has one.
+    """
+    with threads.signals_blocked():
+        import numpy as np
+
+    vector = f"t.{column.sql}" if column.type == "vector" else f"t.{column.sql}::{column.vector_schema}.vector"
+    rows = f"FROM {column.place} AS t"
+    held = int(db.execute(f"SELECT pg_catalog.count(t.{column.sql}) AS n {rows}")[0]["n"])
+    if not held:
+        raise errors.InvalidParameter(
+            f"{column.label} has no vectors, so nothing can be fitted to them",
+            hint=f"CALL pgembed.refresh('{column.table.shown}') embeds its rows; or fill the column first.",
+        )
+    there = f"WHERE t.{column.sql} IS NOT NULL"
+    dims = db.execute(f"SELECT {column.vector_schema}.vector_dims({vector}) AS dim {rows} {there} LIMIT 1")[0]["dim"]
+    most = max(1, min(most, MOST_BYTES // (4 * dims)))
+    # Chance gives somewhat fewer or more than asked; what is too many is left out evenly, not at the table's end.
+    spare = most + 5 * most**0.5 + 10
+    part = f" TABLESAMPLE BERNOULLI ({100 * spare / held}) REPEATABLE ({seed})" if spare < held else ""
+    sent = db.execute(
+        f"SELECT pg_catalog.string_agg(v, ''::pg_catalog.bytea) AS sent, pg_catalog.count(*) AS n"
+        f" FROM (SELECT {column.vector_schema}.vector_send({vector}) AS v {rows}{part} {there} OFFSET 0) AS s"
+    )[0]
+    made = vectors.from_send_many(sent["sent"] or b"", int(sent["n"]), dims)
+    if len(made) > most:
+        made = made[np.sort(np.random.default_rng(seed).permutation(len(made))[:most])]
+    return made, held
 
 
 def texts(db: Database, where: Where, most: int = MOST_TEXTS) -> list[str]:

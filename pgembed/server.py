@@ -52,6 +52,8 @@ UNSAFE = """\
 fsync = off
 full_page_writes = off
 synchronous_commit = off
+# so that tests can replicate it
+wal_level = logical
 """
 
 

@@ -47,6 +47,11 @@ def from_send(buffer: bytes, dim: int | None = None) -> NDArray[np.float32]:
     return vector
 
 
+def sent_dim(buffer: bytes) -> int:
+    """How many dimensions the vector has that ``vector_send`` gave."""
+    return (len(buffer) - _HEADER_BYTES) // _FLOAT_BYTES
+
+
 def from_send_many(buffer: bytes, n: int, dim: int) -> NDArray[np.float32]:
     """Vectors from the concatenation of what ``vector_send`` gave for each.
 

@@ -28,7 +28,7 @@ METHODS: dict[str, tuple[str, str]] = {
     "matryoshka": ("prefix", "Matryoshka"),
     "pca": ("prefix", "Pca"),
     "leanvec": ("prefix", "LeanVec"),
-    "mpad": ("prefix", "Mpad"),
+    "mpad": ("mpad", "Mpad"),
     "int8": ("scalar", "Int8"),
     "lvq": ("scalar", "Lvq"),
     "pq": ("product", "Pq"),

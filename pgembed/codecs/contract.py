@@ -168,6 +168,14 @@ class Codec(ABC):
         points = self.points(codes)
         return self._from_products(self._checked(queries), self._project(self._checked(queries)) @ points.T, codes, points)
 
+    def projected(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Queries in the space of `points`, where an inner product is the inner product of the vectors: float32, shape (m, p).
+
+        Raises:
+            errors.DimensionMismatch: they have another dimension than the codec's.
+        """
+        return self._project(self._checked(queries))
+
     def scorer(self, query: NDArray[np.float32]) -> Callable[[Codes], NDArray[np.float32]]:
         """`distances` of one query to many codes, prepared once: of codes, shape (n, ...), it gives float32, shape (n,)."""
         asked = np.ascontiguousarray(query, dtype=np.float32)[None, :]
@@ -191,9 +199,11 @@ class Codec(ABC):
             return -products
         if self.space.metric == "cosine":
             lengths = np.sqrt(_row_products(queries, queries))
-            return 1 - products / np.where(lengths > 0, lengths, np.float32(1))[:, None]
-        squared = _row_products(queries, queries)[:, None] + self.squares(codes, points)[None, :] - 2 * products
-        return np.sqrt(np.maximum(squared, np.float32(0)))
+            made: NDArray[np.float32] = 1 - products / np.where(lengths > 0, lengths, np.float32(1))[:, None]
+            return made
+        squared: NDArray[np.float32] = _row_products(queries, queries)[:, None] + self.squares(codes, points)[None, :] - 2 * products
+        np.maximum(squared, np.float32(0), out=squared)
+        return np.sqrt(squared, out=squared)
 
     def _checked(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         if vectors.ndim != 2 or vectors.shape[1] != self.space.dim:

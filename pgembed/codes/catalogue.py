@@ -92,7 +92,9 @@ class Code:
     Attributes:
         name: of the column.
         embedding_column: the embedded column that it encodes.
+        is_filled: every row that has a vector has its code.
         type: of the column now, as PostgreSQL writes it; None where the column is gone.
+        is_sound: that is the type of the codec's codes.
         index_name, index_method: a whole vector index on the codes; None for none.
         covering_index: a btree index that contains the codes; None for none.
     """
@@ -105,7 +107,9 @@ class Code:
     trigger_name: str | None
     trigger_function: str | None
     is_active: bool
+    is_filled: bool
     type: str | None
+    is_sound: bool
     index_name: str | None
     index_method: str | None
     covering_index: str | None
@@ -133,6 +137,12 @@ class Code:
                 f'column "{self.name}" of table "{self.table.name}" does not exist any more',
                 hint=f"SELECT pgembed.drop_code('{self.table.shown}', '{self.name}') forgets it.",
             )
+        if not self.is_sound:
+            raise errors.DatatypeMismatch(
+                f'column "{self.name}" of table "{self.table.name}" is of type {self.type}, codes of "{self.codec.name}" are of'
+                f" {self.codec.code_type}",
+                hint=f"SELECT pgembed.drop_code('{self.table.shown}', '{self.name}'), then pgembed.add_code() makes it anew.",
+            )
         self.codec.must_fit(column)
 
 
@@ -157,9 +167,14 @@ def all_codecs(db: Database) -> list[CodecRow]:
     return [_codec(row) for row in db.execute(f"{_CODECS} ORDER BY name")]
 
 
+def lines(db: Database, found: Table) -> list[Row]:
+    """What is registered of a table's columns of codes, by name of the column, whatever has become of column and codec."""
+    return db.execute("SELECT * FROM pgembed._describe_codes($1)", ["pg_catalog.regclass"], [str(found.oid)])
+
+
 def codes(db: Database, found: Table) -> list[Code]:
     """A table's columns of codes, by name of the column."""
-    rows = db.execute("SELECT * FROM pgembed._describe_codes($1)", ["pg_catalog.regclass"], [str(found.oid)])
+    rows = lines(db, found)
     made = {name: codec(db, name) for name in {row["codec"] for row in rows}}
     return [
         Code(
@@ -171,7 +186,9 @@ def codes(db: Database, found: Table) -> list[Code]:
             trigger_name=row["trigger_name"],
             trigger_function=row["trigger_function"],
             is_active=row["is_active"],
+            is_filled=row["is_filled"],
             type=row["column_type"],
+            is_sound=row["is_sound"],
             index_name=row["index_name"],
             index_method=row["index_method"],
             covering_index=row["covering_index"],
@@ -212,8 +229,8 @@ def code(db: Database, found: Table, name: str | None, embedding_column: str | N
 
 _CODECS = (
     "SELECT name, table_name::oid AS table_oid, column_name, method, options::text AS options, dim, metric, model, fingerprint, kind,"
-    " length, code_type, encoder, constants_function, domain, seed, sample_rows, table_rows, measured::text AS measured, checked::text AS checked,"
-    " trained_at::text AS trained_at FROM pgembed._codec"
+    " length, code_type, encoder, constants_function, domain, seed, sample_rows, table_rows, measured::text AS measured,"
+    " checked::text AS checked, trained_at::text AS trained_at FROM pgembed._codec"
 )
 
 

@@ -7,14 +7,15 @@
         ...
 
 Every call is one statement, whose text does not depend on any value, so SQLAlchemy's statement cache holds. Nothing here listens to
-events or changes a class of SQLAlchemy's. Vector columns are mapped with pgvector's own ``pgvector.sqlalchemy.VECTOR``, whose schema has
-to be on the search_path where a vector is sent (a text needs nothing).
+events or changes a class of SQLAlchemy's; it only tells its reflection what `BINVEC` is called. Vector columns are mapped with pgvector's
+own ``pgvector.sqlalchemy.VECTOR``, whose schema has to be on the search_path where a vector is sent (a text needs nothing).
 """
 
 from pgembed.sqlalchemy.functions import embed, embed_query
 from pgembed.sqlalchemy.joins import EntityPairs, Pairs, semantic_join
 from pgembed.sqlalchemy.links import EntityLinks, Links, link
 from pgembed.sqlalchemy.search import EntityHits, Hits, Keys, search, search_keys, search_like
+from pgembed.sqlalchemy.types import BINVEC
 
 __all__ = [
     "search",
@@ -31,4 +32,5 @@ __all__ = [
     "EntityPairs",
     "Links",
     "EntityLinks",
+    "BINVEC",
 ]

@@ -35,12 +35,24 @@ def boundary(function: Callable[P, R]) -> Callable[P, R]:
     The function must return lists, never generators: what a generator raises later is outside of this boundary.
     """
 
+    reporting = translated(function)
+
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         connection.begin()
+        if not _checked:
+            translated(_check_version)()
+        return reporting(*args, **kwargs)
+
+    return call
+
+
+def translated(function: Callable[P, R]) -> Callable[P, R]:
+    """`boundary` for what runs no SQL, and may therefore run where none can be run: in a parallel worker."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            if not _checked:
-                _check_version()
             return function(*args, **kwargs)
         except errors.PgembedError as error:
             reported = _Reported(error.message)

@@ -37,7 +37,7 @@ def relation_of(of: str | None) -> str:
 def plan(
     target: str | None,
     output: str,
-    query_dim: int | None,
+    query: bytes | None,
     k: int | None,
     condition: str | None,
     params: str | None,
@@ -50,7 +50,8 @@ def plan(
     """Body of `pgembed._plan_search`."""
     column = columns.column(DATABASE, target, column_name)
     request = planner.Request(
-        query_dim=query_dim,
+        query_dim=None if query is None else vectors.sent_dim(query),
+        query=query,
         k=k,
         filter=condition,
         params=params,

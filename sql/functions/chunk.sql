@@ -36,7 +36,11 @@ BEGIN
             EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', line.chunk_table);
         END IF;
     END LOOP;
+    IF to_regclass('pgembed._code') IS NOT NULL THEN
+        PERFORM pgembed._code_attached(objid) FROM pg_event_trigger_ddl_commands() WHERE classid = 'pg_class'::regclass;
+    END IF;
 END;
 $$;
 
-COMMENT ON FUNCTION pgembed._after_alter() IS 'internal: gives tables of chunks the row security that their table was given';
+COMMENT ON FUNCTION pgembed._after_alter() IS
+    'internal: gives tables of chunks the row security that their table was given, and looks at partitions that were attached';

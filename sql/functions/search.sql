@@ -15,30 +15,31 @@ $python$;
 
 COMMENT ON FUNCTION pgembed._relation_of(regtype) IS 'internal: the table whose row type this is';
 
-CREATE OR REPLACE FUNCTION pgembed._dims(query vector)
-RETURNS int
+CREATE OR REPLACE FUNCTION pgembed._sent(query vector)
+RETURNS bytea
 LANGUAGE sql
 IMMUTABLE PARALLEL SAFE
-RETURN vector_dims(query);
+RETURN vector_send(query);
 
-COMMENT ON FUNCTION pgembed._dims(vector) IS 'internal: vector_dims() of pgvector, in whichever schema it lives';
+COMMENT ON FUNCTION pgembed._sent(vector) IS 'internal: vector_send() of pgvector, in whichever schema it lives';
 
--- The statement is one SELECT over the caller's table; its parameters are $1 params, $2 query vector, $3 k, $4 max_distance and $5 the
--- key to leave out.
+-- The statement is one SELECT over the caller's table; its parameters are $1 params, $2 query vector, $3 k, $4 max_distance, $5 the
+-- key to leave out, and $6 the query's code as text.
 CREATE OR REPLACE FUNCTION pgembed._plan_search(
-    target regclass, output text, query_dim int, k int, filter text, params jsonb, column_name name, max_distance float8,
+    target regclass, output text, query bytea, k int, filter text, params jsonb, column_name name, max_distance float8,
     recall float8, exact boolean, leave_out text,
-    OUT statement text, OUT path text, OUT reason text, OUT estimated_rows float8, OUT settings text[], OUT unembedded text
+    OUT statement text, OUT path text, OUT reason text, OUT estimated_rows float8, OUT settings text[], OUT unembedded text,
+    OUT code text
 )
 LANGUAGE plpython3u
 VOLATILE PARALLEL UNSAFE  -- in a stable function PostgreSQL refuses EXPLAIN, which changes nothing
 COST 1000
 AS $python$
 from pgembed.udf import search
-return search.plan(target, output, query_dim, k, filter, params, column_name, max_distance, recall, exact, leave_out)
+return search.plan(target, output, query, k, filter, params, column_name, max_distance, recall, exact, leave_out)
 $python$;
 
-COMMENT ON FUNCTION pgembed._plan_search(regclass, text, int, int, text, jsonb, name, float8, float8, boolean, text) IS
+COMMENT ON FUNCTION pgembed._plan_search(regclass, text, bytea, int, text, jsonb, name, float8, float8, boolean, text) IS
     'internal: the statement that answers a search, and why';
 
 CREATE OR REPLACE FUNCTION pgembed._set(settings text[])
@@ -101,10 +102,10 @@ DECLARE
     found bigint;
 BEGIN
     SELECT * INTO plan FROM pgembed._plan_search(
-        relation, 'item', pgembed._dims(query), k, filter, params, column_name, max_distance, recall, exact, leave_out
+        relation, 'item', pgembed._sent(query), k, filter, params, column_name, max_distance, recall, exact, leave_out
     );
     undo := pgembed._set(plan.settings);
-    RETURN QUERY EXECUTE plan.statement USING params, query, k, max_distance, leave_out;
+    RETURN QUERY EXECUTE plan.statement USING params, query, k, max_distance, leave_out, plan.code;
     GET DIAGNOSTICS found = ROW_COUNT;
     PERFORM pgembed._set(undo);
     IF found OPERATOR(pg_catalog.<) k THEN
@@ -191,10 +192,10 @@ DECLARE
     found bigint;
 BEGIN
     SELECT * INTO plan FROM pgembed._plan_search(
-        relation, 'key', pgembed._dims(query), k, filter, params, column_name, max_distance, recall, exact, NULL
+        relation, 'key', pgembed._sent(query), k, filter, params, column_name, max_distance, recall, exact, NULL
     );
     undo := pgembed._set(plan.settings);
-    RETURN QUERY EXECUTE plan.statement USING params, query, k, max_distance, NULL::text;
+    RETURN QUERY EXECUTE plan.statement USING params, query, k, max_distance, NULL::text, plan.code;
     GET DIAGNOSTICS found = ROW_COUNT;
     PERFORM pgembed._set(undo);
     IF found OPERATOR(pg_catalog.<) k THEN
@@ -238,7 +239,7 @@ AS $$
 BEGIN
     RETURN QUERY SELECT e.property, e.value
     FROM pgembed._plan_search(
-        pgembed._relation_of(pg_catalog.pg_typeof(of)), 'item', pgembed._dims(query), k, filter, params, column_name, max_distance, recall, exact, NULL
+        pgembed._relation_of(pg_catalog.pg_typeof(of)), 'item', pgembed._sent(query), k, filter, params, column_name, max_distance, recall, exact, NULL
     ) AS p
     CROSS JOIN LATERAL (VALUES
         ('path', p.path), ('reason', p.reason), ('estimated rows', p.estimated_rows::text),

@@ -1,5 +1,5 @@
 -- Columns of codes. A column of the user's own table, filled by a trigger or by PostgreSQL (a generated column); several may stand beside
--- one embedded column, and searches use the one that is active.
+-- one embedded column, and searches use the one that is active, once it is filled.
 CREATE TABLE pgembed._code (
     table_name regclass NOT NULL,
     column_name name NOT NULL,
@@ -9,6 +9,7 @@ CREATE TABLE pgembed._code (
     trigger_name name,
     trigger_function text,           -- by name in SQL
     is_active boolean NOT NULL,
+    is_filled boolean NOT NULL,      -- every row with a vector has its code, and the trigger keeps it so
     PRIMARY KEY (table_name, column_name),
     CHECK (is_generated = (trigger_name IS NULL)),
     CHECK (is_generated = (trigger_function IS NULL))

@@ -17,6 +17,8 @@ CREATE TABLE pgembed._codec (
     constants_function text,         -- what the encoder takes its constants from; NULL: it is SQL alone
     domain text,                     -- made for its codes, by name in SQL; NULL: bits and halfvec need none
     packed bytea NOT NULL,           -- the codec itself, as pgembed.codecs reads it
+    queries text,                    -- table that it was trained with, by name in SQL; NULL: none
+    queries_column name,
     seed int NOT NULL,
     sample_rows bigint NOT NULL,     -- that it was fitted to
     table_rows bigint NOT NULL,      -- that the table had

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MODEL = "all-minilm-l6-v2"
-ROWS, QUERIES = 66_000, 500
+ROWS, QUERIES, EXAMPLES = 66_000, 500, 1_000
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
@@ -34,12 +34,15 @@ class Corpus:
     """Attributes:
     documents: float32, shape (n, dim), of length 1.
     queries: float32, shape (m, dim), of texts that are not stored.
+    examples: the same kind of queries, others: what a codec may learn from.
     """
 
     name: str
     texts: list[str]
     documents: NDArray[np.float32]
     queries: NDArray[np.float32]
+
+    examples: NDArray[np.float32]
 
     def truth(self, k: int = 10) -> NDArray[np.int64]:
         """The k nearest rows of each query by cosine, nearest first: int64, shape (m, k)."""
@@ -54,7 +57,14 @@ def packages(rows: int = ROWS, queries: int = QUERIES, model: str = MODEL) -> Co
         raise SystemExit(0)
     random.Random(5).shuffle(found)
     asked, stored = found[:queries], found[queries : queries + rows]
-    return _embedded("packages", [f"{name}: {text}" for name, text in stored], [text for _, text in asked], model)
+    # Examples are of packages that are stored: an own row as nearest does no harm to learning, and leaves no more rows out.
+    return _embedded(
+        "packages",
+        [f"{name}: {text}" for name, text in stored],
+        [text for _, text in asked],
+        [text for _, text in stored[:EXAMPLES]],
+        model,
+    )
 
 
 def papers(rows: int = ROWS, queries: int = QUERIES, model: str = MODEL, data: Path = DATA) -> Corpus:
@@ -67,8 +77,8 @@ def papers(rows: int = ROWS, queries: int = QUERIES, model: str = MODEL, data: P
     for file in files[:-1]:
         if len(abstracts) < rows:
             abstracts += [paper["abstract"] for paper in _read(file)]
-    titles = [paper["title"] for paper in _read(files[-1])]
-    return _embedded("papers", abstracts[:rows], random.Random(5).sample(titles, queries), model)
+    titles = random.Random(5).sample([paper["title"] for paper in _read(files[-1])], queries + EXAMPLES)
+    return _embedded("papers", abstracts[:rows], titles[:queries], titles[queries:], model)
 
 
 def _read(file: Path) -> list[dict[str, str]]:
@@ -76,8 +86,8 @@ def _read(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def _embedded(name: str, texts: list[str], queries: list[str], model: str) -> Corpus:
-    return Corpus(name, texts, _vectors(texts, model), _vectors(queries, model))
+def _embedded(name: str, texts: list[str], queries: list[str], examples: list[str], model: str) -> Corpus:
+    return Corpus(name, texts, _vectors(texts, model), _vectors(queries, model), _vectors(examples, model))
 
 
 def _vectors(texts: list[str], model: str) -> NDArray[np.float32]:

@@ -48,9 +48,15 @@ OBJECTS = {
         FROM pg_constraint AS k WHERE k.connamespace = 'pgembed'::regnamespace
     """,
     "type": """
-        SELECT t.oid::regtype::text, concat_ws(' | ', t.typtype, t.typcategory, t.typlen, t.typinput::text, t.typacl::text,
-            coalesce(obj_description(t.oid, 'pg_type'), '-'))
+        SELECT t.oid::regtype::text, concat_ws(' | ', t.typtype, t.typcategory, t.typlen, t.typacl::text, t.typinput, t.typoutput,
+            t.typreceive, t.typsend, t.typmodin, t.typmodout, t.typstorage, t.typalign, coalesce(obj_description(t.oid, 'pg_type'), '-'))
         FROM pg_type AS t WHERE t.typnamespace = 'pgembed'::regnamespace
+    """,
+    "cast": """
+        SELECT format('cast from %s to %s', c.castsource::regtype, c.casttarget::regtype),
+            concat_ws(' | ', c.castcontext, c.castmethod, c.castfunc::regprocedure)
+        FROM pg_cast AS c JOIN pg_type AS t ON t.oid IN (c.castsource, c.casttarget)
+        WHERE t.typnamespace = 'pgembed'::regnamespace
     """,
     "event trigger": """
         SELECT e.evtname, concat_ws(' | ', e.evtevent, e.evtowner::regrole, e.evtfoid::regprocedure, e.evtenabled, e.evttags::text,
@@ -67,10 +73,10 @@ OBJECTS = {
 MEMBERS = """
     SELECT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend AS d JOIN pg_extension AS x ON x.oid = d.refobjid
     WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND x.extname = 'pgembed'
-      -- from PostgreSQL 17 on the row types of tables and views, and arrays of these, are members of their own
+      -- from PostgreSQL 17 on the row types of tables and views, and arrays of these and of types, are members of their own
       AND NOT EXISTS (
           SELECT FROM pg_type AS t LEFT JOIN pg_type AS element ON element.oid = t.typelem
-          WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid AND (t.typrelid <> 0 OR element.typrelid <> 0)
+          WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid AND (t.typrelid <> 0 OR element.typarray = t.oid)
       )
 """
 
@@ -121,18 +127,19 @@ def test_alembic_makes_what_create_extension_makes(db: psycopg.Connection[Any], 
     assert len(made) > 100
     # Membership is the one difference; and no member of the extension lives where was not looked.
     assert empty_db.execute(MEMBERS).fetchall() == []
-    seen = {name for kind, name in made if kind == "member"} | {f"event trigger {name}" for kind, name in made if kind == "event trigger"}
+    seen = {name for kind, name in made if kind in ("member", "cast")}
+    seen |= {f"event trigger {name}" for kind, name in made if kind == "event trigger"}
     assert {name for (name,) in db.execute(MEMBERS).fetchall()} - seen == set()
 
 
 def test_a_comparison_would_see_a_difference(db: psycopg.Connection[Any]) -> None:
     before = objects(db)
     db.execute("COMMENT ON FUNCTION pgembed.version() IS 'other'")
-    db.execute("ALTER FUNCTION pgembed._dims COST 7")
+    db.execute("ALTER FUNCTION pgembed.freshness(vector, bytea) COST 7")
     db.execute("GRANT INSERT ON pgembed._setting TO PUBLIC")
     assert {name for _, name in differences(before, objects(db))} == {
         "pgembed.version()",
-        "pgembed._dims(vector)",
+        "pgembed.freshness(vector,bytea)",
         "pgembed._setting",
     }
 

@@ -58,3 +58,20 @@ def doc(unread: Connection) -> Connection:
     """The same, refreshed."""
     unread.execute("CALL pgembed.refresh('doc')")
     return unread
+
+
+@pytest.fixture
+def dots(db: Connection) -> Connection:
+    """Two hundred rows with vectors of eight dimensions, and three codecs: dot_sign of bits, dot_int8 of bytes, dot_pca of halfvec."""
+    db.execute(
+        """
+        CREATE TABLE dot (id int PRIMARY KEY, place int, e vector(8));
+        INSERT INTO dot SELECT n, n % 7, ARRAY(SELECT sin(n * d * d)::float4 FROM generate_series(1, 8) AS d)::vector
+        FROM generate_series(1, 200) AS n;
+        SELECT pgembed.adopt_embedding('dot', 'e');
+        SELECT pgembed.train_codec('dot_sign', 'dot', 'sign', measure => false);
+        SELECT pgembed.train_codec('dot_int8', 'dot', 'int8', measure => false);
+        SELECT pgembed.train_codec('dot_pca', 'dot', 'pca', dims => 4, measure => false);
+        """
+    )
+    return db

@@ -24,8 +24,14 @@ MEMBERS = """
 # A filter, a condition or a source means there what it means to the caller, so no search_path is set. Whoever adds a name here says in
 # the function's file why.
 UNPINNED = {
+    "_binvec_sized",  # inlined
+    "_encode",  # once a row, and all names are qualified; the next two run no SQL
+    "_encode_known",
+    "_encode_with",
+    "distance",  # inlined, where it takes values
     "_vector",  # these two have no name that a path could redirect
     "embed",
+    "fill_code",  # as refresh
     "_join_pairs",
     "_plan_search",
     "_tell_unembedded",
@@ -38,6 +44,8 @@ UNPINNED = {
     "explain_search",
     "link",
     "refresh",  # a procedure with a SET clause cannot commit
+    "_scan_codes",
+    "scan_codes",
     "search",
     "_search",
     "search_keys",
@@ -47,6 +55,9 @@ UNPINNED = {
 
 # SECURITY DEFINER is for these alone: each checks what it is given, or can only be called by our own code.
 DEFINERS = {"_vector", "_write_registry", "_forget_dropped", "embed"}
+
+# What the type binvec is made of.
+BINVEC = {f"_binvec_{name}" for name in ("in", "out", "recv", "send", "typmod_in", "typmod_out", "refused", "sized")}
 
 
 def test_every_object_has_a_comment(db: Connection) -> None:
@@ -175,7 +186,10 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
         (
             "i",
             {
-                "_dims",
+                "_sent",
+                "_encode",
+                "_encode_known",
+                "_encode_with",
                 "_freshness",
                 "_hash_after_change",
                 "_hash_stale",
@@ -189,7 +203,8 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
                 "freshness",
                 "truncated",
                 "version",
-            },
+            }
+            | BINVEC,
         ),
         (
             "v",
@@ -205,7 +220,9 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
                 "drop_linker",
             }
             | {"add_embedding", "adopt_embedding", "alter_embedding", "drop_embedding", "refresh"}
-            | {"register_model", "drop_model", "grant_model", "revoke_model"},
+            | {"register_model", "drop_model", "grant_model", "revoke_model"}
+            | {"train_codec", "retrain_codec", "drop_codec", "recommend_codec", "check_codec"}
+            | {"add_code", "fill_code", "use_code", "drop_code", "_code_missed", "_code_attached"},
         ),
     ],
     ids=["immutable", "volatile"],
@@ -218,9 +235,13 @@ def test_volatility_is_what_it_must_be(db: Connection, volatility: str, function
 def test_what_loads_a_model_or_changes_settings_is_not_run_in_parallel_workers(db: Connection) -> None:
     safe = db.execute(f"SELECT DISTINCT proname::text FROM ({MEMBERS}) AS m WHERE proparallel = 's'").fetchall()
     assert {row[0] for row in safe} <= {
-        *("_dims", "_freshness", "_hash_after_change", "_source_hash", "_vector", "_vector_refused", "_vector_relabel", "freshness"),
+        *("_sent", "_freshness", "_hash_after_change", "_source_hash", "_vector", "_vector_refused", "_vector_relabel", "freshness"),
         *("_hash_stale", "truncated"),
         *("version", "_describe", "_relation_of", "_vectors_relabel", "_vector_sound", "_vector_type"),
+        *BINVEC,
+        *("_constants", "_encode", "_encode_known", "_encode_with"),
+        "_describe_codes",
+        "_index_size",
     }
 
 

@@ -36,7 +36,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_definition_of_the_package_is_in_the_order() -> None:
     paths = [path for path, _ in install.definitions()]
     assert len(paths) == len(set(paths))
-    assert paths[0].startswith("tables/")
+    assert paths[0].startswith("types/")
 
 
 def test_the_version_is_filled_in_everywhere() -> None:

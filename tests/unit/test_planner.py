@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pgembed import errors, planner
+from pgembed import codepaths, errors, planner
+from pgembed.codes.catalogue import Code, CodecRow
 from pgembed.columns import Chunks, Column, Table
 
 TABLE = Table(oid=1, schema="public", name="product", relkind="r", owner="ann", may_own=True, keys=(('"id"', "integer"),))
@@ -50,7 +51,7 @@ class Listed:
         self.executed.append(statement)
         if statement.startswith("EXPLAIN"):
             return [{"QUERY PLAN": json.dumps([{"Plan": {"Plan Rows": self.rows}}])}]
-        return [{"readable": self.readable}]
+        return [{"readable": self.readable, "coded": False}]
 
     def prepare(self, statement: str, types: Sequence[str] = ()) -> None:
         self.prepared.append(statement)
@@ -256,3 +257,75 @@ def test_rows_without_chunks_can_be_counted() -> None:
 @pytest.mark.parametrize(("output", "part"), [("item", ", content, start_char, end_char\n"), ("key", " AS rank\n")])
 def test_keys_come_without_the_text(output: str, part: str) -> None:
     assert part in plan(10, CHUNKED, output).statement
+
+
+# Codes ---------------------------------------------------------------------------------------------------------------------------
+
+
+def only(described: type, **given: Any) -> Any:
+    return described(**{field.name: None for field in dataclasses.fields(described)} | given)
+
+
+def coded(table: Table = TABLE) -> Code:
+    codec = only(CodecRow, name="c", kind="bits", length=4)
+    made: Code = only(Code, table=table, name="bits", codec=codec)
+    return made
+
+
+CANDIDATES = codepaths.Candidates(code=coded(), number=120, query="0101", order="CODE DISTANCE", reason="codes")
+
+
+def by_code(monkeypatch: pytest.MonkeyPatch, candidates: codepaths.Candidates, column: Column = COLUMN, **changes: Any) -> planner.Plan:
+    monkeypatch.setattr(planner, "_candidates", lambda db, column, request: (candidates, ""))
+    return plan(1e6, column, **changes)
+
+
+def test_candidates_are_taken_by_code_and_compared_by_vector(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = by_code(monkeypatch, CANDIDATES, filter="FILTER", max_distance=0.5, leave_out="42")
+    assert (made.path, made.code) == ("code", "0101")
+    scan, _, rest = made.statement.partition("\n)\nSELECT")
+    assert "ORDER BY CODE DISTANCE LIMIT 120" in scan
+    assert scan.count("(FILTER\n)") == rest.count("(FILTER\n)") == 1
+    assert '"product"."bits" IS NOT NULL' in scan
+    # the bound is not the scan's: the index would be read to its end
+    assert "$4" not in scan
+    assert 'distance OPERATOR(pg_catalog.<=) $4 ORDER BY distance, ROW(k0) LIMIT $3) AS "pgembed best"' in rest
+    assert '(SELECT pg_catalog.count(*) FROM "pgembed nearest") OPERATOR(pg_catalog.>=) 120' in rest
+    assert "+ 0.0::pg_catalog.float8" in rest
+
+
+def test_rows_without_a_key_are_found_again_by_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = dataclasses.replace(TABLE, keys=())
+    made = by_code(monkeypatch, dataclasses.replace(CANDIDATES, code=coded(table)), altered(table=table))
+    assert 'ON "product".tableoid = "pgembed best".k0 AND "product".ctid = "pgembed best".k1' in made.statement
+
+
+@pytest.mark.parametrize(("number", "recall", "ef_search"), [(120, 0.92, "120"), (120, None, "400"), (700, None, "700")])
+def test_the_scan_of_codes_is_as_wide_as_its_candidates(
+    monkeypatch: pytest.MonkeyPatch, number: int, recall: float | None, ef_search: str
+) -> None:
+    settings = by_code(monkeypatch, dataclasses.replace(CANDIDATES, number=number), recall=recall).settings
+    assert dict(zip(settings[::2], settings[1::2], strict=True))["hnsw.ef_search"] == ef_search
+
+
+@pytest.mark.parametrize(
+    ("curve", "k", "recall", "number"),
+    [
+        ({"50": 0.98, "100": 0.99, "200": 0.999}, 10, 0.98, 100),
+        ({"50": 0.98, "100": 0.99, "200": 0.999}, 10, 0.96, 50),
+        ({"50": 0.98, "100": 0.99, "200": 0.999}, 10, 0.99, 200),
+        ({"50": 0.98, "100": 0.99, "200": 0.999}, 10, 0.999, None),
+        ({"20": 0.999}, 10, 0.98, 40),
+        ({"20": 0.999}, 1, 0.98, 20),
+        ({"100": 0.999}, 50, 0.98, 500),
+        ({"100": 0.999}, 101, 0.98, None),
+        ({"20": 0.999}, 251, 0.98, None),
+        ({}, 10, 0.98, None),
+        (None, 10, 0.98, None),
+    ],
+)
+def test_half_of_what_may_be_missed_is_the_codes(curve: dict[str, float] | None, k: int, recall: float, number: int | None) -> None:
+    measured = None if curve is None else {"k": 10, "hamming": curve, "asymmetric": {"10": 1.0}}
+    codec = dataclasses.replace(coded().codec, measured=measured)
+    assert codepaths.needed(codec, k, recall)[0] == number
+    assert codepaths.needed(dataclasses.replace(codec, measured={"k": 10, "hamming": {}}, checked=measured), k, recall)[0] == number

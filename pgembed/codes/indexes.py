@@ -1,0 +1,149 @@
+"""indexes: the statements that build what is missing of a column of codes' indexes, without blocking writers.
+
+PostgreSQL lets no function run CREATE INDEX CONCURRENTLY, so these are given out to be run one by one: psql's ``\\gexec`` does, and so does
+``pgembed codec add``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgembed import columns, errors
+from pgembed.codes.catalogue import Code
+from pgembed.columns import Column, quote
+from pgembed.database import Database, Row
+
+# pgvector's limits for HNSW: bits of a bit vector, dimensions of a halfvec.
+MOST_BITS, MOST_DIMS = 64_000, 4_000
+# A btree's tuple is at most a third of a page; key columns and headers are in it too.
+MOST_COVERED = 2_500
+
+
+def missing(db: Database, code: Code, column: Column, covering: Sequence[str] | None) -> list[str]:
+    """Statements, in order; see `pgembed.code_indexes` in SQL. [] where nothing is missing.
+
+    Args:
+        column: the embedded column of the codes.
+        covering: columns of the table by which filtered searches choose; None for no such index.
+    Raises:
+        errors.NotReady: the codes are not filled: filling would build the index row by row.
+        errors.UnknownColumn, errors.DatatypeMismatch, errors.DimensionMismatch: the column does not serve; see `Code.must_serve`.
+        errors.InvalidParameter: covering is empty, or names the codes.
+        errors.LimitExceeded: codes are too long for the index.
+    """
+    code.must_serve(column)
+    code.table.must_own()
+    if not code.is_filled:
+        raise errors.NotReady(
+            f"{code.label} is not filled, and an index costs more while it is",
+            hint=f"CALL pgembed.fill_code('{code.table.shown}', '{code.name}') first.",
+        )
+    places = _places(db, code)
+    wanted: list[tuple[str, list[str], int]] = []
+    if code.codec.kind != "bytes":
+        wanted.append((f"USING hnsw ({code.sql} {_operator_class(code, column)})", [code.name], 1))
+    if covering is not None:
+        keys, carried = _covered(db, code, covering)
+        shown = f"({', '.join(map(quote, keys))}) INCLUDE ({', '.join(map(quote, carried))})"
+        wanted.append((shown, [*keys, *carried], len(keys)))
+    statements = [f"DROP INDEX CONCURRENTLY {row['sql']}" for row in _broken(db, code, places)]
+    for definition, names, keys_count in wanted:
+        lacking = [place for place in places if not _exists(db, place, code, names, keys_count)]
+        for place in lacking:
+            # an index on a partitioned table takes up those that its partitions have already
+            concurrently = "" if place["kind"] == "p" else "CONCURRENTLY "
+            statements.append(f"CREATE INDEX {concurrently}ON {place['sql']} {definition}")
+    return statements
+
+
+def _operator_class(code: Code, column: Column) -> str:
+    kind, length = code.codec.kind, code.codec.length
+    most = MOST_BITS if kind == "bits" else MOST_DIMS
+    if length > most:
+        raise errors.LimitExceeded(
+            f"{code.label} has {length} {'bits' if kind == 'bits' else 'dimensions'}, and pgvector's HNSW takes {most}",
+            hint="Train a codec with shorter codes.",
+        )
+    return f"{column.vector_schema}." + ("bit_hamming_ops" if kind == "bits" else f"halfvec_{columns.OPCLASSES[code.codec.metric]}")
+
+
+def _covered(db: Database, code: Code, covering: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Key columns of a covering index, and those that it carries: the primary key, what row security asks for, and the codes."""
+    found = code.table
+    keys = list(dict.fromkeys(covering))
+    if not keys or code.name in keys:
+        raise errors.InvalidParameter(
+            "covering must name the columns by which searches filter, and not the codes", hint="Such as covering => '{section}'."
+        )
+    rows = db.execute(
+        "SELECT a.attname::pg_catalog.text AS name FROM pg_catalog.pg_attribute AS a"
+        " WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped",
+        ["pg_catalog.oid"],
+        [found.oid],
+    )
+    unknown = [name for name in keys if name not in {row["name"] for row in rows}]
+    if unknown:
+        raise errors.UnknownColumn(
+            f'column "{unknown[0]}" of table "{found.name}" does not exist', hint="covering names columns of the table itself."
+        )
+    length = {"bits": code.codec.length // 8, "halfvec": 2 * code.codec.length}.get(code.codec.kind, code.codec.length)
+    if length > MOST_COVERED:
+        raise errors.LimitExceeded(
+            f"codes of {length} bytes do not fit into a btree index, which takes some {MOST_COVERED}",
+            hint="Train a codec with shorter codes for filtered searches.",
+        )
+    policies = db.execute(
+        "SELECT DISTINCT a.attname::pg_catalog.text AS name, a.attnum FROM pg_catalog.pg_policy AS p"
+        " JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass AND d.objid = p.oid"
+        " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = p.polrelid AND d.refobjsubid > 0"
+        " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = p.polrelid AND a.attnum = d.refobjsubid"
+        " WHERE p.polrelid = $1 ORDER BY a.attnum",
+        ["pg_catalog.oid"],
+        [found.oid],
+    )
+    carried = [name[1:-1].replace('""', '"') for name, _ in found.keys] + [row["name"] for row in policies] + [code.name]
+    return keys, [name for name in dict.fromkeys(carried) if name not in keys and name != code.embedding_column]
+
+
+def _places(db: Database, code: Code) -> list[Row]:
+    """Where indexes are needed: the table; of a partitioned one the partitions first, then what stands above them."""
+    return db.execute(
+        "SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS sql, c.relkind::pg_catalog.text AS kind"
+        " FROM (SELECT $1 AS oid, 0 AS level UNION SELECT p.relid, p.level FROM pg_catalog.pg_partition_tree($1::pg_catalog.regclass) AS p)"
+        " AS l JOIN pg_catalog.pg_class AS c ON c.oid = l.oid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+        " WHERE c.relkind IN ('r', 'p') AND (c.relkind = 'r' OR c.oid = $1) ORDER BY l.level DESC, c.oid",
+        ["pg_catalog.oid"],
+        [code.table.oid],
+    )
+
+
+def _broken(db: Database, code: Code, places: Sequence[Row]) -> list[Row]:
+    """Indexes with the codes that an interrupted build has left behind; none that is being built."""
+    return db.execute(
+        "SELECT pg_catalog.format('%I.%I', n.nspname, i.relname) AS sql FROM pg_catalog.pg_index AS x"
+        " JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = i.relnamespace"
+        " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = x.indrelid AND a.attname = $2 AND NOT a.attisdropped"
+        " WHERE x.indrelid = ANY ($1) AND NOT x.indisvalid AND a.attnum = ANY (x.indkey) AND i.relkind = 'i' AND NOT EXISTS"
+        " (SELECT FROM pg_catalog.pg_stat_progress_create_index AS g WHERE g.relid = x.indrelid) ORDER BY i.oid",
+        ["pg_catalog.oid[]", "pg_catalog.name"],
+        [[place["oid"] for place in places], code.name],
+    )
+
+
+def _exists(db: Database, place: Row, code: Code, names: Sequence[str], keys: int) -> bool:
+    """Whether a table has an index of these columns, whole and valid, by the method that they need."""
+    covering = len(names) > keys
+    found = db.execute(
+        "SELECT FROM pg_catalog.pg_index AS x JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid"
+        " JOIN pg_catalog.pg_am AS m ON m.oid = i.relam JOIN pg_catalog.pg_opclass AS o ON o.oid = x.indclass[0]"
+        " CROSS JOIN LATERAL (SELECT pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY u.position) AS names"
+        " FROM pg_catalog.unnest(x.indkey) WITH ORDINALITY AS u (attnum, position)"
+        " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = u.attnum) AS c"
+        " WHERE x.indrelid = $1 AND x.indisvalid AND x.indisready AND x.indpred IS NULL AND CASE WHEN $4"
+        " THEN m.amname = 'btree' AND c.names[1:x.indnkeyatts] = $2[1:$3] AND c.names @> $2"
+        " ELSE m.amname IN ('hnsw', 'ivfflat') AND c.names = $2"
+        " AND o.opcname = ANY (ARRAY['bit_hamming_ops', $5]::pg_catalog.name[]) END",
+        ["pg_catalog.oid", "pg_catalog.text[]", "pg_catalog.int4", "pg_catalog.bool", "pg_catalog.text"],
+        [place["oid"], list(names), keys, covering, f"halfvec_{columns.OPCLASSES[code.codec.metric]}"],
+    )
+    return bool(found)
