@@ -198,10 +198,10 @@ class Codec(ABC):
         if self.space.metric == "inner_product":
             return -products
         if self.space.metric == "cosine":
-            lengths = np.sqrt(_row_products(queries, queries))
-            made: NDArray[np.float32] = 1 - products / np.where(lengths > 0, lengths, np.float32(1))[:, None]
-            return made
-        squared: NDArray[np.float32] = _row_products(queries, queries)[:, None] + self.squares(codes, points)[None, :] - 2 * products
+            own = np.sqrt(_row_products(queries, queries))
+            return np.asarray(1 - products / np.where(own > 0, own, np.float32(1))[:, None], dtype=np.float32)
+        lengths = _row_products(queries, queries)[:, None] + self.squares(codes, points)[None, :]
+        squared: NDArray[np.float32] = (lengths - 2 * products).astype(np.float32, copy=False)
         np.maximum(squared, np.float32(0), out=squared)
         return np.sqrt(squared, out=squared)
 

@@ -1,8 +1,9 @@
 """Recall of every codec against the bytes of its codes, beside FAISS's codecs of the same bytes, on two corpora with queries nobody stored.
 
 Recall@10 is of the ten nearest rows by cosine, first by the codes alone, then after the best R by code are compared by their vectors. Codes
-are compared by Hamming distance, as an index does, or asymmetrically: the query's own vector with the point that a code stands for. Rows
-with equal Hamming distances count by the chance that R of them are taken.
+are compared by Hamming distance, as an index does; by the same without the bits that the query is unsure of (masked); or asymmetrically:
+the query's own vector with the point that a code stands for. Rows with equal Hamming distances count by the chance that R of them are
+taken.
 
     python tests/benchmarks/bench_codecs.py [--quick] [--only sign,opq] [--corpora packages,papers] [--no-faiss]
 """
@@ -31,11 +32,11 @@ LADDER: tuple[tuple[str, dict[str, Any]], ...] = (
     ("sign", {"centered": True}),
     ("sign", {"rotation": "random", "centered": True}),
     ("sign", {"rotation": "learned", "centered": True}),
+    ("thermometer", {"bits": 2, "dims": 192, "rotation": "learned"}),
     ("thermometer", {"bits": 2}),
-    ("thermometer", {"bits": 2, "rotation": "random"}),
+    ("thermometer", {"bits": 3, "dims": 256, "rotation": "learned"}),
     ("thermometer", {"bits": 3}),
     ("thermometer", {"bits": 4}),
-    ("thermometer", {"bits": 4, "rotation": "random"}),
     ("recurrent", {"bits": 2}),
     ("recurrent", {"bits": 2, "rotation": "random"}),
     ("rabitq", {"bits": 1}),
@@ -120,6 +121,14 @@ def ours(corpus: corpora.Corpus, wanted: set[str]) -> Iterator[Row]:
                 return np.bitwise_count(stored ^ asked[query]).sum(axis=1, dtype=np.float32)
 
             yield (name, "hamming", codec.shape.bytes, *recalls(*positions(truth, hamming)), trained)
+            bits, masks = map(words, codec.masked(corpus.queries))
+
+            def masked(
+                query: int, bits: NDArray[Any] = bits, masks: NDArray[Any] = masks, stored: NDArray[Any] = stored
+            ) -> NDArray[np.float32]:
+                return np.bitwise_count((stored ^ bits[query]) & masks[query]).sum(axis=1, dtype=np.float32)
+
+            yield (name, "masked", codec.shape.bytes, *recalls(*positions(truth, masked)), trained)
         estimated = np.concatenate([codec.distances(corpus.queries, codes[at : at + 4096]) for at in range(0, len(codes), 4096)], axis=1)
         scan = "halfvec" if codec.shape.kind == "halfvec" else "asymmetric"
         yield (name, scan, codec.shape.bytes, *recalls(*positions(truth, estimated.__getitem__)), trained)
