@@ -35,9 +35,9 @@ demo: install  ## set up all it needs and show what pgembed does, on real rows
 test: install-test  ## set up all it needs and run every test (ARGS="tests/unit -k name" for some)
 	@$(call with_server,test) "$(venv)/python" -P -m pytest -p no:cacheprovider $(ARGS)
 
-bench: install-bench  ## the benchmarks, as tables and plots (ARGS=--quick; PUBLISH=--write puts them into tests/benchmarks/README.md)
+bench: install-bench  ## the benchmarks, as tables and plots (ONLY=codecs; ARGS=--quick; PUBLISH=--write puts them into tests/benchmarks/README.md)
 	@$(call with_server,bench) export PGEMBED_BENCH="$(PGEMBED_HOME)/bench" PGEMBED_PLOT="$(PGEMBED_HOME)/bench.png"; \
-	for script in tests/benchmarks/bench_*.py; do \
+	for script in tests/benchmarks/bench_$(ONLY)*.py; do \
 		echo; echo "== $$script" && "$(venv)/python" "$$script" $(ARGS) || exit; done; \
 	"$(venv)/python" tests/benchmarks/publish.py $(PUBLISH)
 

@@ -95,9 +95,10 @@ class DropPgembed(MigrateOperation):
     def drop_pgembed(cls, operations: Operations) -> None:
         """Drop the schema ``pgembed``; the tables of users keep their vectors.
 
-        Embedded columns and linkers are dropped first, as ``pgembed.drop_embedding(..., keep_column => true)`` does it: columns of
-        vectors and their indexes stay, triggers, source functions and hash columns go, for they are of no use without pgembed. What
-        else was built upon pgembed, such as a view, refuses the drop. The extensions vector and plpython3u stay.
+        Columns of codes and codecs, embedded columns and linkers are dropped first, as ``pgembed.drop_code``, ``drop_codec`` and
+        ``drop_embedding(..., keep_column => true)`` do it: columns of vectors and their indexes stay; codes, which can be computed
+        again, triggers, source functions and hash columns go, for they are of no use without pgembed. What else was built upon
+        pgembed, such as a view or a column that calls an encoder, refuses the drop. The extensions vector and plpython3u stay.
 
         Raises:
             sqlalchemy.exc.DBAPIError: other objects depend on pgembed (2BP01), or it is there as an extension (42710).
@@ -266,6 +267,12 @@ BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pgembed') THEN
         RAISE duplicate_object USING MESSAGE = 'pgembed is an extension in this database', HINT = 'DROP EXTENSION pgembed.';
     END IF;
+    FOR item IN SELECT table_name, column_name FROM pgembed.codes LOOP
+        PERFORM pgembed.drop_code(item.table_name, item.column_name);
+    END LOOP;
+    FOR item IN SELECT name FROM pgembed.codecs LOOP
+        PERFORM pgembed.drop_codec(item.name);
+    END LOOP;
     FOR item IN SELECT table_name, column_name FROM pgembed.embeddings LOOP
         PERFORM pgembed.drop_embedding(item.table_name, item.column_name, keep_column => true);
     END LOOP;

@@ -45,6 +45,7 @@ EVERY_TIME = (
     "functions/dropped.sql",
     "functions/search.sql",
     "functions/scan.sql",
+    "functions/masked.sql",
     "functions/join.sql",
     "functions/link.sql",
     "views/models.sql",

@@ -329,7 +329,7 @@ def _index_chunks(column: Column, output: str, condition: str, request: Request)
     if passes != "true":
         same = column.chunks.of_row(CHUNK, alias, keys)
         parts.append(f"EXISTS (SELECT FROM {column.table.sql} AS {alias} WHERE {same} AND {passes})")
-    own = ", ".join(f"n.{key}" for key in column.chunks.keys)
+    own = ", ".join(f"{NEAREST}.{key}" for key in column.chunks.keys)
     nearest = (
         f"SELECT {', '.join(f'{CHUNK}.{key}' for key in column.chunks.keys)}, {CHUNK}.ordinal, {CHUNK}.content, {CHUNK}.start_char,"
         f" {CHUNK}.end_char, {_distance(column, CHUNK)} AS distance\n    FROM {column.chunks.sql} AS {CHUNK}\n"
@@ -337,9 +337,10 @@ def _index_chunks(column: Column, output: str, condition: str, request: Request)
         f"    ORDER BY {_distance(column, CHUNK)} LIMIT {CHUNKS_PER_RESULT}::pg_catalog.int8 * $3"
     )
     best = (
-        f"SELECT DISTINCT ON ({own}) {_output(column, output)} AS answer, n.distance, {_place(column)} AS place, n.content, n.start_char,"
-        f" n.end_char\n    FROM {NEAREST} AS n JOIN {column.table.sql} AS {alias} ON {column.chunks.of_row('n', alias, keys)}\n"
-        f"    ORDER BY {own}, n.distance, n.ordinal"
+        f"SELECT DISTINCT ON ({own}) {_output(column, output)} AS answer, {NEAREST}.distance, {_place(column)} AS place,"
+        f" {NEAREST}.content, {NEAREST}.start_char, {NEAREST}.end_char\n"
+        f"    FROM {NEAREST} JOIN {column.table.sql} AS {alias} ON {column.chunks.of_row(NEAREST, alias, keys)}\n"
+        f"    ORDER BY {own}, {NEAREST}.distance, {NEAREST}.ordinal"
     )
     enough = f"(SELECT pg_catalog.count(*) FROM {BEST}) OPERATOR(pg_catalog.>=) $3"
     rest = _exact_chunks(column, output, condition, request)

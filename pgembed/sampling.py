@@ -22,6 +22,8 @@ MOST_TEXTS = 4_000
 MOST_BYTES = 128 << 20  # of vectors, which are one value on their way
 MOST_CHARS = 10_000  # of a text; a few models read more
 SEED = 1
+# Of a number in a vector. Sums of squares of greater ones leave single precision, and LAPACK may never come back from an infinite matrix.
+GREATEST = 1e12
 
 # Types whose text is made by PostgreSQL's own code. A cast of another type may run a function of somebody's, with the superuser's rights.
 _TEXT_TYPES = ("text", "varchar", "bpchar")
@@ -81,7 +83,7 @@ def stored(db: Database, column: Column, most: int, seed: int = SEED) -> tuple[N
         float32, shape (n, dim), in the order of the table, n at least 1; and how many rows have a vector.
     Raises:
         errors.DimensionMismatch: the vectors are of several dimensions.
-        errors.InvalidParameter: no row has one.
+        errors.InvalidParameter: no row has one, or a number is beyond GREATEST.
     """
     with threads.signals_blocked():
         import numpy as np
@@ -107,7 +109,22 @@ def stored(db: Database, column: Column, most: int, seed: int = SEED) -> tuple[N
     made = vectors.from_send_many(sent["sent"] or b"", int(sent["n"]), dims)
     if len(made) > most:
         made = made[np.sort(np.random.default_rng(seed).permutation(len(made))[:most])]
+    must_be_moderate(column, made)
     return made, held
+
+
+def must_be_moderate(column: Column, held: NDArray[np.float32]) -> None:
+    """Raise where numbers of vectors are too great to compute with.
+
+    Raises:
+        errors.InvalidParameter: one is beyond GREATEST.
+    """
+    most = float(max(held.max(initial=0), -held.min(initial=0)))
+    if not most <= GREATEST:
+        raise errors.InvalidParameter(
+            f"{column.label} has a number of {most:.3g}, and at most {GREATEST:.0e} can be computed with",
+            hint="Scale them, as pgvector's l2_normalize() does.",
+        )
 
 
 def texts(db: Database, where: Where, most: int = MOST_TEXTS) -> list[str]:

@@ -1,6 +1,8 @@
 """Fixtures of all tests. What needs a server takes `db` or `empty_db` and is skipped where PGEMBED_URL names none; `make test` sets it.
 
-The extension is created once, in a template; every test has a clone of it, so a test may do to its database what it likes.
+The extension is created once, in a template; every test has a clone of it, so a test may do to its database what it likes. A module may say
+`pytestmark = pytest.mark.one_transaction`: then its tests share a clone and a session, and each is a transaction that is rolled back, which
+takes a tenth of the time. What commits, needs a second session or changes what no transaction undoes is marked `own_database` there.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -79,12 +81,47 @@ def roles(server_url: str) -> Iterator[list[str]]:
             connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
 
 
+@pytest.fixture(scope="session")
+def _common_database(server_url: str, installed_server: Any) -> Iterator[str]:
+    """A clone for the tests that are rolled back."""
+    name = f"pgembed_common_{RUN}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        template = sql.Identifier(installed_server.template_dbname)
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), template))
+        yield name
+        connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+
+
+class _Forgiving(psycopg.Connection[Any]):
+    """A connection whose open transaction goes on after an error."""
+
+    def execute(self, *arguments: Any, **options: Any) -> psycopg.Cursor[Any]:
+        if self.info.transaction_status is not psycopg.pq.TransactionStatus.INTRANS:
+            return super().execute(*arguments, **options)
+        with self.transaction():
+            return super().execute(*arguments, **options)
+
+
+@pytest.fixture(scope="module")
+def _common_session(_common_database: str) -> Iterator[Connection]:
+    # without prepared statements, which outlive the tables that a test has made
+    with closing(_Forgiving.connect(URL, dbname=_common_database, autocommit=True, prepare_threshold=None)) as connection:
+        yield connection
+
+
 @pytest.fixture
-def db(server_url: str, roles: list[str], request: pytest.FixtureRequest) -> Connection:
-    """A connection in autocommit mode to a fresh database with the extension."""
+def db(server_url: str, roles: list[str], request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """A connection in autocommit mode to a fresh database with the extension; see above for `one_transaction`."""
+    if request.node.get_closest_marker("one_transaction") and not request.node.get_closest_marker("own_database"):
+        common: Connection = request.getfixturevalue("_common_session")
+        common.execute("BEGIN")
+        yield common
+        common.rollback()
+        common.execute("DEALLOCATE ALL")
+        return
     connection: Connection = request.getfixturevalue("_installed_clone")
     connection.autocommit = True
-    return connection
+    yield connection
 
 
 @pytest.fixture
@@ -126,7 +163,7 @@ class Notice(NamedTuple):
 
 
 @pytest.fixture
-def notices(request: pytest.FixtureRequest) -> list[Notice]:
+def notices(request: pytest.FixtureRequest) -> Iterator[list[Notice]]:
     """What the server tells the test's connection from now on."""
     connection = request.getfixturevalue("empty_db" if "empty_db" in request.fixturenames else "db")
     told: list[Notice] = []
@@ -135,7 +172,8 @@ def notices(request: pytest.FixtureRequest) -> list[Notice]:
         told.append(Notice(said.severity or "", said.message_primary or "", said.message_hint))
 
     connection.add_notice_handler(keep)
-    return told
+    yield told
+    connection.remove_notice_handler(keep)
 
 
 @pytest.fixture

@@ -72,6 +72,9 @@ class Levels(Planes):
     def _bits(self, turned: NDArray[Any]) -> NDArray[np.bool_]:
         return turned[:, None, :] > self.arrays["thresholds"]
 
+    def _margins(self, turned: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(np.abs(turned[:, None, :].astype(np.float64) - self.arrays["thresholds"]))
+
     def _summed(self, codes: Codes, table: NDArray[np.float32]) -> NDArray[np.float32]:
         """The number of each dimension's interval, as a sum over its bits: shape (n, dim)."""
         bits = self._plain_bits(codes)
@@ -237,6 +240,13 @@ class Recurrent(Planes):
     def _bits(self, turned: NDArray[Any]) -> NDArray[np.bool_]:
         signs = _signs(turned, self.arrays["weights"])
         return np.stack([signs[0], *(sign ^ before for before, sign in pairwise(signs))], axis=1)
+
+    def _margins(self, turned: NDArray[Any]) -> NDArray[np.float64]:
+        # The sign turns at 0, bit 1 at either w[0], bit 2 where the number is w[1] from one of these, and so on; no bit turns elsewhere.
+        found = [np.abs(turned.astype(np.float64))]
+        for weight in self.arrays["weights"][:-1]:
+            found.append(np.abs(found[-1] - weight))
+        return np.stack(found, axis=1)
 
     def _middles(self, codes: Codes) -> NDArray[np.float32]:
         found = np.repeat(-self.arrays["weights"].sum(axis=0, keepdims=True), len(codes), axis=0)

@@ -139,6 +139,10 @@ class Codec(ABC):
         """Prepared queries in the space of `points`, where an inner product is the inner product of the vectors."""
         return queries
 
+    def _masked(self, queries: NDArray[np.float32]) -> tuple[Codes, Codes] | None:
+        """`masked` of prepared queries."""
+        return None
+
     def expression(self, vector: str, schema: str) -> str | None:
         """The encoder in SQL, of pgvector's own functions and constants; None where only `encode` can do it.
 
@@ -159,6 +163,21 @@ class Codec(ABC):
             errors.DimensionMismatch: the vectors have another dimension than the codec's.
         """
         return self._encode(self._checked(vectors))
+
+    def masked(self, queries: NDArray[np.float32]) -> tuple[Codes, Codes] | None:
+        """What of queries to compare with codes of bits, so that bits do not count which a small change of the query would turn.
+
+        A code is as far away as it differs from the query in the bits of the mask: ``popcounts((code & mask) ^ bits)``.
+
+        Args:
+            queries: float32, shape (m, dim).
+        Returns:
+            Bits and masks, uint8, shape (m, shape.bytes) each, laid out as `encode` does; bits outside of the mask are 0. Those of each
+            query are the same in any batch. None where codes are no bits.
+        Raises:
+            errors.DimensionMismatch: the queries have another dimension than the codec's.
+        """
+        return self._masked(self._checked(queries))
 
     def distances(self, queries: NDArray[np.float32], codes: Codes) -> NDArray[np.float32]:
         """Estimated distances by the space's metric, as pgvector's operators give them: float32, shape (m, n).

@@ -20,7 +20,7 @@ EPSILON = 1.9
 _SCALES = 12
 # Up to so many bits the best scale goes with a vector's length, above with its greatest number.
 _BY_LENGTH = 4
-_ROWS = 64  # whose candidates lie in a processor's cache together
+_ROWS = 16  # whose candidates lie in a processor's cache together
 _PAGE = 512
 
 
@@ -155,14 +155,10 @@ class RaBitQ(Codec):
         scales = self.arrays["scales"].astype(np.float64) / np.where(units > 0, units, 1)[:, None]
         for start in range(0, len(sizes), _ROWS):
             part = slice(start, start + _ROWS)
-            near = np.full(len(sizes[part]), -1.0)
-            for scale in scales[part].T:
-                cells = np.minimum(np.floor(sizes[part] * scale[:, None]), self._top - 1)
-                twice = 2 * cells + 1
-                cosines = np.einsum("ij,ij->i", sizes[part], twice) / np.sqrt(np.einsum("ij,ij->i", twice, twice))
-                better = cosines > near
-                near[better] = cosines[better]
-                best[part][better] = cells[better]
+            cells = np.minimum(np.floor(sizes[part, None] * scales[part, :, None]), self._top - 1)  # of each scale
+            twice = 2 * cells + 1
+            cosines = np.einsum("ij,isj->is", sizes[part], twice) / np.sqrt(np.einsum("isj,isj->is", twice, twice))
+            best[part] = cells[np.arange(len(cells)), cosines.argmax(axis=1)]
         return best
 
     def _packed(self, levels: NDArray[np.uint8]) -> NDArray[np.uint8]:

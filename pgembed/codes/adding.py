@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pgembed import columns, errors, expressions, following
 from pgembed.codes import catalogue
-from pgembed.codes.catalogue import CodecRow
+from pgembed.codes.catalogue import Code, CodecRow
 from pgembed.columns import Column, Table, literal, quote
 from pgembed.database import Database, Row
 
@@ -42,6 +42,7 @@ def add(
         errors.InsufficientPrivilege: the caller does not own the table, or somebody else owns the encoder.
         errors.WrongObjectType, errors.NotSupported: the table is a view, has children by inheritance, or keeps its vectors elsewhere.
         errors.DimensionMismatch: the codec is not for the column's vectors.
+        errors.InvalidParameter: column_name is empty.
         errors.DuplicateObject: the column exists already.
     """
     row = catalogue.codec(db, codec)
@@ -49,6 +50,8 @@ def add(
     found = column.table
     found.must_own()
     name = expressions.clip(row.name, "") if column_name is None else column_name
+    if not name:
+        raise errors.InvalidParameter("column_name is empty", hint="Leave it out for the codec's name.")
     _must_hold_codes(db, column)
     row.must_fit(column)
     _must_trust(db, found, row)
@@ -186,7 +189,7 @@ def missed(db: Database, write: Writer, relation: int, column_name: str, said: s
             [found.oid, column_name],
         )
         db.warning(
-            f"a row of {found.name} has no {column_name}: {said}",
+            f"rows of {found.name} may be without {column_name}: {said}",
             hint=f"Searches do without the codes until CALL pgembed.fill_code('{found.shown}', '{column_name}') has given it one.",
         )
 
@@ -283,6 +286,37 @@ def _encoded(column: Column, row: CodecRow, vector: str) -> str:
 
 def _keep(db: Database, column: Column, row: CodecRow, name: str) -> tuple[str, str]:
     """Create the trigger that keeps a plain column of codes; its name, and its function's in SQL."""
+    found = column.table
+    function = f"{quote(found.schema)}.{quote(expressions.free_name(db, found, expressions.clip(found.name, f'_{name}_encode')))}"
+    db.execute(_trigger_function(column, row, name, function))
+    db.execute(f"REVOKE ALL ON FUNCTION {function}() FROM PUBLIC")
+    trigger = expressions.clip(f"{_TRIGGER}{name}", "")
+    db.execute(
+        # The condition spares rows that are not embedded yet; and by it neither column can be dropped without the trigger.
+        f"CREATE TRIGGER {quote(trigger)} BEFORE INSERT OR UPDATE ON {found.sql} FOR EACH ROW"
+        f" WHEN (NEW.{column.sql} IS NOT NULL OR NEW.{quote(name)} IS NOT NULL) EXECUTE FUNCTION {function}()"
+    )
+    # also for what arrives by logical replication, or from who says to be a replica: a search by codes would miss such rows in silence
+    db.execute(f"ALTER TABLE {found.sql} ENABLE ALWAYS TRIGGER {quote(trigger)}")
+    return trigger, function
+
+
+def mend(db: Database, code: Code, column: Column) -> None:
+    """Write the trigger's function anew where it calls the encoder by the name of a schema that has another one by now."""
+    found = db.execute(
+        "SELECT n.nspname, p.proname, p.prosrc FROM pg_catalog.pg_trigger AS g JOIN pg_catalog.pg_proc AS p ON p.oid = g.tgfoid"
+        " JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace WHERE g.tgrelid = $1 AND g.tgname = $2",
+        ["pg_catalog.oid", "pg_catalog.name"],
+        [code.table.oid, code.trigger_name],
+    )
+    if not found or f".{quote(code.codec.name)}(" not in found[0]["prosrc"] or f"{code.codec.encoder}(" in found[0]["prosrc"]:
+        return
+    _must_trust(db, code.table, code.codec)
+    with following.as_owner(db, code.table):
+        db.execute(_trigger_function(column, code.codec, code.name, f"{quote(found[0]['nspname'])}.{quote(found[0]['proname'])}"))
+
+
+def _trigger_function(column: Column, row: CodecRow, name: str, function: str) -> str:
     found, code, vector = column.table, quote(name), column.sql
     same = (
         f"(OLD.{vector} IS NULL) = (NEW.{vector} IS NULL) AND coalesce(OLD.{vector} OPERATOR({column.vector_schema}.=) NEW.{vector}, true)"
@@ -306,23 +340,16 @@ EXCEPTION
     WHEN OTHERS THEN
         -- the row is worth more than its code; where the lack of it cannot be recorded either, a search would miss the row in silence
         NEW.{code} := NULL;
-        PERFORM pgembed._code_missed(TG_RELID, {literal(name)}, SQLERRM);
+        IF to_regprocedure('pgembed._code_missed(oid, name, text)') IS NOT NULL THEN
+            PERFORM pgembed._code_missed(TG_RELID, {literal(name)}, SQLERRM);
+        END IF;  -- else DROP EXTENSION has taken away whatever would search
         RETURN NEW;
 END
 """
-    function = f"{quote(found.schema)}.{quote(expressions.free_name(db, found, expressions.clip(found.name, f'_{name}_encode')))}"
-    db.execute(
-        f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER\n"
+    return (
+        f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER\n"
         f"SET search_path = pg_catalog, pg_temp\nAS {literal(body)}"
     )
-    db.execute(f"REVOKE ALL ON FUNCTION {function}() FROM PUBLIC")
-    trigger = expressions.clip(f"{_TRIGGER}{name}", "")
-    db.execute(
-        # The condition spares rows that are not embedded yet; and by it neither column can be dropped without the trigger.
-        f"CREATE TRIGGER {quote(trigger)} BEFORE INSERT OR UPDATE ON {found.sql} FOR EACH ROW"
-        f" WHEN (NEW.{vector} IS NOT NULL OR NEW.{code} IS NOT NULL) EXECUTE FUNCTION {function}()"
-    )
-    return trigger, function
 
 
 def _meant(db: Database, found: Table, name: str | None) -> Row:

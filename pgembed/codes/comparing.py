@@ -76,6 +76,19 @@ def values(db: Database, sent: bytes, codec: str | None) -> float | None:
     fields = list(_fields(sent))
     if any(value is None for _, value in fields):
         return None
+    left, right = _sides(db, fields)
+    try:
+        row = _meant(db, codec, left, right)
+    except errors.InvalidParameter:
+        # a schema may have been renamed since its types were looked at
+        _types.clear()
+        _rows.clear()
+        left, right = _sides(db, fields)
+        row = _meant(db, codec, left, right)
+    return _distance(db, row, left, right)
+
+
+def _sides(db: Database, fields: Sequence[tuple[int, bytes | None]]) -> tuple[Value, Value]:
     types = [_type(db, oid) for oid, _ in fields]
     left, right = (Value(kind, value) for kind, (_, value) in zip(types, fields, strict=True) if value is not None)
     for value in (left, right):
@@ -88,7 +101,7 @@ def values(db: Database, sent: bytes, codec: str | None) -> float | None:
         raise errors.InvalidParameter(
             "neither argument is a code", hint="Two vectors are compared by pgvector's operators, such as a <=> b for cosine distance."
         )
-    return _distance(db, _meant(db, codec, left, right), left, right)
+    return left, right
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pgembed import errors, following, vectors
+from pgembed.codes import adding
 from pgembed.codes.catalogue import Code
 from pgembed.columns import Column, quote
 from pgembed.database import Database, Row
@@ -83,6 +84,7 @@ def fill(db: Database, write: Writer, code: Code, column: Column, batch_size: in
         db.notice(f"{code.label} is a generated column: PostgreSQL keeps it filled")
         return tally
     _must_be_kept(db, code)
+    adding.mend(db, code, column)
     commits = db.commit()
     if not commits:
         db.notice(
@@ -160,14 +162,15 @@ def _is_pending(code: Code) -> str:
 
 def _must_be_kept(db: Database, code: Code) -> None:
     found = db.execute(
-        "SELECT FROM pg_catalog.pg_trigger AS g WHERE g.tgrelid = $1 AND g.tgname = $2 AND g.tgenabled IN ('O', 'A')",
+        "SELECT FROM pg_catalog.pg_trigger AS g WHERE g.tgrelid = $1 AND g.tgname = $2 AND g.tgenabled = 'A'",
         ["pg_catalog.oid", "pg_catalog.name"],
         [code.table.oid, code.trigger_name],
     )
     if not found:
         raise errors.NotReady(
-            f'the trigger "{code.trigger_name}" of table "{code.table.name}", which keeps {code.name}, is missing or disabled',
-            hint=f"ALTER TABLE {code.table.sql} ENABLE TRIGGER {quote(str(code.trigger_name))}; where it is gone,"
+            f'the trigger "{code.trigger_name}" of table "{code.table.name}", which keeps {code.name}, is missing or disabled, or'
+            " not enabled for all sessions",
+            hint=f"ALTER TABLE {code.table.sql} ENABLE ALWAYS TRIGGER {quote(str(code.trigger_name))}; where it is gone,"
             f" pgembed.drop_code('{code.table.shown}', '{code.name}') and add_code() make it anew.",
         )
 

@@ -28,7 +28,7 @@ def missing(db: Database, code: Code, column: Column, covering: Sequence[str] | 
     Raises:
         errors.NotReady: the codes are not filled: filling would build the index row by row.
         errors.UnknownColumn, errors.DatatypeMismatch, errors.DimensionMismatch: the column does not serve; see `Code.must_serve`.
-        errors.InvalidParameter: covering is empty, or names the codes.
+        errors.InvalidParameter: covering is empty, or names the codes or the vectors.
         errors.LimitExceeded: codes are too long for the index.
     """
     code.must_serve(column)
@@ -71,9 +71,10 @@ def _covered(db: Database, code: Code, covering: Sequence[str]) -> tuple[list[st
     """Key columns of a covering index, and those that it carries: the primary key, what row security asks for, and the codes."""
     found = code.table
     keys = list(dict.fromkeys(covering))
-    if not keys or code.name in keys:
+    if not keys or code.name in keys or code.embedding_column in keys:
         raise errors.InvalidParameter(
-            "covering must name the columns by which searches filter, and not the codes", hint="Such as covering => '{section}'."
+            "covering must name the columns by which searches filter, and neither the codes nor the vectors",
+            hint="Such as covering => '{section}'.",
         )
     rows = db.execute(
         "SELECT a.attname::pg_catalog.text AS name FROM pg_catalog.pg_attribute AS a"

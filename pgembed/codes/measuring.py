@@ -47,12 +47,13 @@ class Measured:
         hamming: recall@k by the number of candidates R that are rescored exactly, of bits compared with the query's own code; None for
             codes that are no bits. Without rescoring it is that of R = k.
         asymmetric: the same where the query is not compressed.
+        masked: the same by Hamming distance without the bits that the query is unsure of, see `pgembed.codecs.contract.Codec.masked`.
         distortion: mean squared error of the codes' points, each at its best length, relative to the vectors' mean squared length; 0 is a
             copy, 1 a code that says nothing.
         encode_rate: vectors a second, in numpy.
         rescore: the smallest R whose recall is at least 0.95 and 0.99; None where that is more than 10,000. By Hamming distance where there
             is one.
-        asymmetric_rescore: the same of asymmetric distances.
+        asymmetric_rescore, masked_rescore: the same of those distances.
         noise: standard error of recall@k at R = 100, by the queries' chance; of Hamming distance where there is one.
     """
 
@@ -67,11 +68,13 @@ class Measured:
     rescore: dict[str, int | None]
     asymmetric_rescore: dict[str, int | None]
     noise: float
+    masked: dict[int, float] | None = None
+    masked_rescore: dict[str, int | None] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Numbers and texts that JSON has: keys of dicts are texts, numbers are rounded to what they are worth."""
         made = asdict(self)
-        for curve in ("hamming", "asymmetric"):
+        for curve in ("hamming", "asymmetric", "masked"):
             if made[curve] is not None:
                 made[curve] = {str(most): round(value, 4) for most, value in made[curve].items()}
         return {**made, "distortion": round(self.distortion, 5), "encode_rate": round(self.encode_rate), "noise": round(self.noise, 5)}
@@ -83,6 +86,7 @@ class Result:
 
     measured: Measured
     hamming: Ranks | None
+    masked: Ranks | None
     asymmetric: Ranks
 
     @property
@@ -189,19 +193,29 @@ class _Progress:
 
 def _result(tally: Tally, kind: Queries, part: slice, count: int, k: int, scale: NDArray[np.float64]) -> Result:
     ranks = tally.ranks(part, scale)
-    hamming, asymmetric = ranks[0] if len(ranks) > 1 else None, ranks[-1]
+    hamming, masked, asymmetric = ranks.get("hamming"), ranks.get("masked"), ranks["asymmetric"]
     served = hamming or asymmetric
     measured = Measured(
         k=k,
         queries=len(kind.vectors),
         rows=count,
         drawn=kind.drawn,
-        hamming=None if hamming is None else {most: hamming.recall(most) for most in CURVE},
-        asymmetric={most: asymmetric.recall(most) for most in CURVE},
+        hamming=None if hamming is None else _curve(hamming),
+        asymmetric=_curve(asymmetric),
         distortion=tally.distortion,
         encode_rate=tally.encode_rate,
-        rescore={str(level): served.reaches(level, Ranks.recall) for level in LEVELS},
-        asymmetric_rescore={str(level): asymmetric.reaches(level, Ranks.recall) for level in LEVELS},
+        rescore=_rescore(served),
+        asymmetric_rescore=_rescore(asymmetric),
         noise=served.noise(100),
+        masked=None if masked is None else _curve(masked),
+        masked_rescore=None if masked is None else _rescore(masked),
     )
-    return Result(measured, hamming, asymmetric)
+    return Result(measured, hamming, masked, asymmetric)
+
+
+def _curve(ranks: Ranks) -> dict[int, float]:
+    return {most: ranks.recall(most) for most in CURVE}
+
+
+def _rescore(ranks: Ranks) -> dict[str, int | None]:
+    return {str(level): ranks.reaches(level, Ranks.recall) for level in LEVELS}

@@ -113,7 +113,7 @@ def given(db: Database, column: Column, dim: int, table: str | None, name: str |
     Raises:
         errors.NullNotAllowed: a table without a column, or a column without a table.
         errors.UnknownTable, errors.UnknownColumn, errors.WrongObjectType, errors.DatatypeMismatch: it is no such column.
-        errors.InvalidParameter: it is empty.
+        errors.InvalidParameter: it is empty, or a number is too great; see `sampling.must_be_moderate`.
         errors.NotSupported: texts cannot be embedded as queries here.
         errors.DimensionMismatch: vectors have other dimensions than the column's.
     """
@@ -134,6 +134,7 @@ def given(db: Database, column: Column, dim: int, table: str | None, name: str |
     if kind in columns.VECTOR_TYPES:
         asked = replace(column, table=found, name=name, type=kind, chunks=None)
         _, made = sample(db, asked, dim, most, seed)
+        sampling.must_be_moderate(asked, made)
         made = made[np.any(made != 0, axis=1)]
         if not len(made):
             raise errors.InvalidParameter(f"all vectors of {asked.label} are zero", hint="Name a column of queries.")

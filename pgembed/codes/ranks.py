@@ -193,19 +193,25 @@ class Tally:
         self._codec = codec
         self._asked = asked
         m, k, dim = neighbours.vectors.shape
-        self.ways: list[Way] = []
-        is_bits = codec.shape.kind == "bits"
-        signs = _signs(codec, codec.encode(asked)) if is_bits else None
-        for query_signs in [signs, None] if is_bits else [None]:
-            way = Way(query_signs, np.empty((m, k), np.float32), np.empty((m, k), np.float32), np.zeros((m, k)), np.zeros((m, k)))
-            self.ways.append(way)
+        of_queries: dict[str, NDArray[np.float32] | None] = {"asymmetric": None}
+        if codec.shape.kind == "bits":
+            of_queries["hamming"] = _signs(codec, codec.encode(asked))
+        masked = codec.masked(asked)
+        if masked is not None:
+            # what is left out is 0, so that it neither agrees nor differs
+            of_queries["masked"] = _signs(codec, masked[0]) * np.unpackbits(masked[1], axis=1, count=codec.shape.length)
+        self.ways = {
+            scan: Way(signs, np.empty((m, k), np.float32), np.empty((m, k), np.float32), np.zeros((m, k)), np.zeros((m, k)))
+            for scan, signs in of_queries.items()
+        }
         for begin in range(0, m, 32):
             part = slice(begin, min(begin + 32, m))
             near = neighbours.vectors[part]
             codes = codec.encode(near.reshape(-1, dim))
             lengths = np.sqrt(np.einsum("ijk,ijk->ij", near, near))
-            for way in self.ways:
-                found = self._distances(way, codes, part).reshape(len(near), len(near), k)
+            signs = self._signs(codes)
+            for way in self.ways.values():
+                found = self._distances(way, codes, signs, part).reshape(len(near), len(near), k)
                 own = found[np.arange(len(near)), np.arange(len(near))]
                 way.own[part] = own
                 way.slack[part] = 0 if way.signs is not None else _slack(codec.space.metric, asked[part], lengths, own)
@@ -221,8 +227,9 @@ class Tally:
         codes = self._codec.encode(page)
         self._seconds += time.perf_counter() - began
         self._encoded += len(page)
-        for way in self.ways:
-            found = self._distances(way, codes, slice(None))
+        signs = self._signs(codes)
+        for way in self.ways.values():
+            found = self._distances(way, codes, signs, slice(None))
             found[out] = np.inf
             query, position = np.nonzero(found <= (way.own + way.slack).max(axis=1)[:, None])
             value = found[query, position]
@@ -240,13 +247,13 @@ class Tally:
         self._squares += float(np.einsum("ij,ij->", seen, seen, dtype=np.float64))
         self._explained += float((products**2 / np.where(lengths > 0, lengths, 1)).sum())
 
-    def ranks(self, part: slice, scale: NDArray[np.float64]) -> list[Ranks]:
-        """What was counted of some of the queries: by Hamming distance where codes are bits, then by asymmetric distance.
+    def ranks(self, part: slice, scale: NDArray[np.float64]) -> dict[str, Ranks]:
+        """What was counted of some of the queries: by ``asymmetric`` distance, and where codes are bits by ``hamming`` and ``masked``.
 
         Args:
             scale: float64, shape (m,): how many rows each row stands for that was looked at.
         """
-        return [way.ranks(part, scale) for way in self.ways]
+        return {scan: way.ranks(part, scale) for scan, way in self.ways.items()}
 
     @property
     def distortion(self) -> float:
@@ -258,12 +265,21 @@ class Tally:
         """Vectors a second."""
         return self._encoded / max(self._seconds, 1e-9)
 
-    def _distances(self, way: Way, codes: Codes, part: slice) -> NDArray[np.float32]:
-        if way.signs is None:
+    def _signs(self, codes: Codes) -> NDArray[np.float32] | None:
+        return _signs(self._codec, codes) if self._codec.shape.kind == "bits" else None
+
+    def _distances(self, way: Way, codes: Codes, signs: NDArray[np.float32] | None, part: slice) -> NDArray[np.float32]:
+        """Shape (queries, codes).
+
+        Args:
+            signs: of the codes; None where they are no bits.
+        """
+        if way.signs is None or signs is None:
             return self._codec.distances(self._asked[part], codes)
         # Bits as -1 and 1: as many as agree less as many as differ.
-        agree: NDArray[np.float32] = way.signs[part] @ _signs(self._codec, codes).T
-        agree -= self._codec.shape.length
+        asked = way.signs[part]
+        agree: NDArray[np.float32] = asked @ signs.T
+        agree -= abs(asked).sum(axis=1)[:, None]
         agree *= -0.5
         return agree
 
@@ -273,7 +289,7 @@ class Way:
     """One way to compare codes.
 
     Attributes:
-        signs: float32 (m, bits) of the queries' codes; None where queries are not compressed.
+        signs: float32 (m, bits) of the queries' codes, 0 for bits that are left out; None where queries are not compressed.
         own: float32 (m, k): distance of each true neighbour by its code.
         slack: float32 (m, k): by how much equal distances may differ in float32.
         smaller, ties: float64 (m, k): rows counted so far, the neighbours not among them.

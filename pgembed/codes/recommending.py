@@ -44,7 +44,7 @@ class Line:
     """A codec and one way to compare its codes.
 
     Attributes:
-        scan: ``hamming``, ``halfvec`` (both of which pgvector's indexes know) or ``asymmetric`` (which needs a scan).
+        scan: ``hamming``, ``halfvec`` (both of which pgvector's indexes know), ``masked`` or ``asymmetric`` (which need a scan).
         results: of each kind of queries.
         rescore: the smallest number of candidates whose recall is surely what was asked for, of every kind of queries.
     """
@@ -57,7 +57,7 @@ class Line:
     @property
     def is_served(self) -> bool:
         """Whether an index can serve it."""
-        return self.scan != "asymmetric"
+        return self.scan in ("hamming", "halfvec")
 
     @property
     def is_sql(self) -> bool:
@@ -69,7 +69,7 @@ class Line:
         return self.codec.shape.bytes
 
     def _ranks(self, result: Result) -> Ranks:
-        return result.hamming if self.scan == "hamming" and result.hamming is not None else result.asymmetric
+        return ranks_of(result, self.scan)
 
     def recall(self, most: int) -> float:
         """Recall of so many candidates, of the kind of queries that it serves worst at 100."""
@@ -78,6 +78,12 @@ class Line:
     def surely(self, most: int) -> float:
         """What it is not below for other queries."""
         return min(self._ranks(result).surely(most) for result in self.results)
+
+
+def ranks_of(result: Result, scan: str) -> Ranks:
+    """The ranks by one way to compare codes, see `Line`."""
+    of_bits = {"hamming": result.hamming, "masked": result.masked}.get(scan)
+    return of_bits or result.asymmetric
 
 
 def ladder(dim: int, with_queries: bool) -> list[tuple[str, dict[str, Any]]]:
@@ -157,13 +163,10 @@ def recommend(
 def lines_of(codec: Codec, results: Sequence[Result], level: float) -> list[Line]:
     """The ways to compare a codec's codes, with what they need to reach a recall."""
     kind = codec.shape.kind
-    scans = {"bits": ("hamming", "asymmetric"), "bytes": ("asymmetric",), "halfvec": ("halfvec",)}[kind]
+    scans = {"bits": ("hamming", "masked", "asymmetric"), "bytes": ("asymmetric",), "halfvec": ("halfvec",)}[kind]
     made = []
     for scan in scans:
-        each = [
-            (result.hamming if scan == "hamming" and result.hamming else result.asymmetric).reaches(level, Ranks.surely)
-            for result in results
-        ]
+        each = [ranks_of(result, scan).reaches(level, Ranks.surely) for result in results]
         found = [most for most in each if most is not None]
         made.append(Line(codec, scan, results, max(found) if len(found) == len(each) else None))
     return made
@@ -172,8 +175,8 @@ def lines_of(codec: Codec, results: Sequence[Result], level: float) -> list[Line
 def choose(lines: Sequence[Line], min_recall: float | None, max_bytes: int | None) -> Line | None:
     """The line to recommend; None where none is good enough.
 
-    With ``min_recall`` the fewest bytes that reach it with at most 200 candidates, of as many what SQL can compute; else the best recall
-    of 100 candidates within ``max_bytes``. What an index can serve comes before what needs a scan.
+    With ``min_recall`` the fewest bytes that reach it with at most 200 candidates, of as many what SQL can compute, and compare; else the
+    best recall of 100 candidates within ``max_bytes``. What an index can serve comes before what needs a scan.
     """
     within = [line for line in lines if max_bytes is None or line.bytes <= max_bytes]
     for served in (True, False):
@@ -181,7 +184,7 @@ def choose(lines: Sequence[Line], min_recall: float | None, max_bytes: int | Non
         if min_recall is not None:
             good = [line for line in some if line.rescore is not None and line.rescore <= MOST_RESCORE]
             if good:
-                return min(good, key=lambda line: (line.bytes, not line.is_sql, line.rescore))
+                return min(good, key=lambda line: (line.bytes, not line.is_sql, line.scan == "asymmetric", line.rescore))
         elif some:
             return max(some, key=lambda line: (round(line.recall(100), 3), -line.bytes))
     if min_recall is not None and max_bytes is not None:
@@ -235,9 +238,13 @@ def _say(
             hint="Ask for a lower min_recall, or allow more bytes.",
         )
     if not chosen.is_served:
+        way = {
+            "masked": "ORDER BY (code & mask) <~> bits, which pgembed.masked_query() tells of a query, compares such codes one by one",
+            "asymmetric": "pgembed.scan_codes() compares such codes one by one",
+        }[chosen.scan]
         db.notice(
             f"{column.label}: no codec{limit} that an index can serve is good enough; recommended is one for scans",
-            hint="pgembed.scan_codes() compares such codes one by one; for an index on all rows keep the one on the vectors.",
+            hint=f"{way}; for an index on all rows keep the one on the vectors.",
         )
 
 

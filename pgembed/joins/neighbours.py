@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pgembed.errors import DimensionMismatch, InvalidParameter
+from pgembed.models import threads
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -159,7 +160,8 @@ def search(groups: Groups, k: int, check: Check | None = None, block_bytes: int 
         for tile in blocks(len(groups.right_first), TILE):
             theirs = right[groups.right_first[tile]]
             target, target_norm, half_square = prepare(theirs)
-            scores = query @ target.T
+            with threads.arithmetic(threads.thread_count()):
+                scores = query @ target.T
             if metric == "l2":
                 scores -= half_square
             rows, columns = _nominated(scores, query_norm, target_norm, half_square, k, left.shape[1])

@@ -57,7 +57,7 @@ def write() -> int:
     if _pending is None:
         raise errors.InsufficientPrivilege(
             "pgembed._write_registry() is called by pgembed itself only",
-            hint="Use add_embedding, alter_embedding, drop_embedding, create_linker or drop_linker.",
+            hint="Use the functions that make, change and drop embeddings, codecs, columns of codes, linkers and models.",
         )
     statement, types, values = _pending
     _pending = None

@@ -1,7 +1,7 @@
 CREATE OR REPLACE FUNCTION pgembed.chunk(content text, max_tokens int DEFAULT 200, overlap int DEFAULT 0, model text DEFAULT NULL)
 RETURNS TABLE (ordinal int, start_char int, end_char int, content text)
 LANGUAGE plpython3u
-STABLE PARALLEL RESTRICTED  -- a parallel worker would load its own copy of the model
+STABLE PARALLEL UNSAFE
 COST 10000 ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $python$
@@ -38,9 +38,10 @@ BEGIN
     END LOOP;
     IF to_regclass('pgembed._code') IS NOT NULL THEN
         PERFORM pgembed._code_attached(objid) FROM pg_event_trigger_ddl_commands() WHERE classid = 'pg_class'::regclass;
+        PERFORM pgembed._codecs_moved(objid) FROM pg_event_trigger_ddl_commands() WHERE classid = 'pg_namespace'::regclass;
     END IF;
 END;
 $$;
 
 COMMENT ON FUNCTION pgembed._after_alter() IS
-    'internal: gives tables of chunks the row security that their table was given, and looks at partitions that were attached';
+    'internal: gives tables of chunks the row security that their table was given, looks at partitions that were attached and schemas renamed';

@@ -131,3 +131,31 @@ return codecs.drop_codec(name)
 $python$;
 
 COMMENT ON FUNCTION pgembed.drop_codec(text) IS 'undo train_codec(); refused while a column of codes is made with it';
+
+-- A function knows its schema by number, the registry by name. What it names is set right only where it is gone, and where the renamed schema
+-- has an encoder of the name that belongs to the table's owner: to anybody else's, nothing leads.
+CREATE OR REPLACE FUNCTION pgembed._codecs_moved(namespace oid)
+RETURNS void
+LANGUAGE sql
+VOLATILE PARALLEL UNSAFE SECURITY DEFINER  -- harmless to anybody
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH moved AS (
+        SELECT DISTINCT c.name, format('"%s".', replace(n.nspname, '"', '""')) AS qualifier
+        FROM pgembed._codec AS c
+        JOIN pg_class AS t ON t.oid = c.table_name
+        JOIN pg_proc AS p ON p.pronamespace = namespace AND p.proname = c.name AND p.proowner = t.relowner
+        JOIN pg_namespace AS n ON n.oid = namespace
+        WHERE to_regproc(c.encoder) IS NULL
+    )
+    UPDATE pgembed._codec AS c SET
+        encoder = m.qualifier || format('"%s"', replace(c.name, '"', '""')),
+        constants_function = CASE WHEN c.constants_function IS NOT NULL
+            THEN m.qualifier || format('"%s_constants"', replace(c.name, '"', '""')) END,
+        domain = CASE WHEN c.domain IS NOT NULL THEN m.qualifier || format('"%s_code"', replace(c.name, '"', '""')) END,
+        code_type = CASE WHEN c.domain IS NULL THEN c.code_type
+            ELSE coalesce(format_type(to_regtype(m.qualifier || format('"%s_code"', replace(c.name, '"', '""'))), NULL), c.code_type) END
+    FROM moved AS m WHERE m.name = c.name
+$$;
+
+COMMENT ON FUNCTION pgembed._codecs_moved(oid) IS 'internal: a schema has been renamed, and the codecs in it are found by its new name';

@@ -1,7 +1,8 @@
 -- Columns of codes: what is known of them, and what makes and fills them.
 
 -- A table's columns of codes and their codecs, in one look at the catalogs. No index is named of a column that is not of the codec's own type:
--- another type's operators may run its owner's code with the caller's rights. A column without what keeps it is not filled.
+-- another type's operators may run its owner's code with the caller's rights. A column without what keeps it is not filled: nor is one whose
+-- trigger is not enabled for all sessions, or whose table has children by inheritance, which the trigger does not see.
 CREATE OR REPLACE FUNCTION pgembed._describe_codes(target regclass)
 RETURNS TABLE (
     column_name text, embedding_column text, is_generated boolean, trigger_name text, trigger_function text, is_active boolean,
@@ -18,7 +19,8 @@ BEGIN
         e.column_name::text, e.embedding_column::text, e.is_generated, e.trigger_name::text, e.trigger_function, e.is_active,
         e.is_filled AND CASE
             WHEN e.is_generated THEN coalesce(a.attgenerated = 's', false)
-            ELSE EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = t.oid AND g.tgname = e.trigger_name AND g.tgenabled IN ('O', 'A'))
+            ELSE EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = t.oid AND g.tgname = e.trigger_name AND g.tgenabled = 'A')
+                AND (t.relkind = 'p' OR NOT EXISTS (SELECT FROM pg_inherits AS h WHERE h.inhparent = t.oid))
         END,
         CASE WHEN a.attnum IS NOT NULL THEN format_type(a.atttypid, a.atttypmod) END, s.attnum IS NOT NULL, i.index_name, i.index_method,
         v.covering_index, e.codec
@@ -127,7 +129,7 @@ COMMENT ON FUNCTION pgembed.drop_code(regclass, name) IS 'undo add_code(): drop 
 CREATE OR REPLACE FUNCTION pgembed.code_indexes(target regclass, column_name name DEFAULT NULL, covering name[] DEFAULT NULL)
 RETURNS SETOF text
 LANGUAGE plpython3u
-STABLE PARALLEL RESTRICTED
+STABLE PARALLEL UNSAFE
 COST 10000 ROWS 3
 SET search_path = pg_catalog, pg_temp
 AS $python$
@@ -151,8 +153,9 @@ $python$;
 
 COMMENT ON FUNCTION pgembed._code_missed(oid, name, text) IS 'internal: a row could not be encoded, so its column of codes is not filled';
 
--- A partition that was attached in this transaction brings rows along that no trigger of ours has seen: what is visible and has no older
--- number than this transaction is its own.
+-- While the trigger of a table, or that of one of its partitions, is not enabled for all sessions, rows are written without codes. And a
+-- partition that was attached in this transaction brings rows along that no trigger of ours has seen: what is visible and has no older number
+-- than this transaction is its own.
 CREATE OR REPLACE FUNCTION pgembed._code_attached(parent oid)
 RETURNS void
 LANGUAGE sql
@@ -164,15 +167,22 @@ AS $$
     JOIN pg_class AS t ON t.oid = i.inhparent AND t.relkind = 'p'
     JOIN pgembed._code AS k ON k.table_name IN (SELECT relid FROM pg_partition_ancestors(i.inhrelid)) AND k.is_filled AND NOT k.is_generated
     WHERE i.inhparent = parent AND age(i.xmin) <= age(pg_current_xact_id()::xid)
-      AND EXISTS (SELECT FROM pg_partition_tree(i.inhrelid) AS p WHERE p.isleaf AND pg_relation_size(p.relid) > 0)
+      AND EXISTS (SELECT FROM pg_partition_tree(i.inhrelid) AS p WHERE p.isleaf AND pg_relation_size(p.relid) > 0);
+
+    SELECT pgembed._code_missed(g.tgrelid, k.column_name, format('the trigger %I is not enabled for all sessions', g.tgname))
+    FROM pg_trigger AS g
+    JOIN pgembed._code AS k ON k.trigger_name = g.tgname AND k.is_filled
+    WHERE g.tgrelid = parent AND g.tgenabled <> 'A'
+      AND (k.table_name = parent OR k.table_name IN (SELECT relid FROM pg_partition_ancestors(parent)));
 $$;
 
-COMMENT ON FUNCTION pgembed._code_attached(oid) IS 'internal: columns of codes are not filled any more where a partition with rows was attached';
+COMMENT ON FUNCTION pgembed._code_attached(oid) IS
+    'internal: columns of codes are not filled any more where a partition with rows was attached, or a trigger disabled';
 
 CREATE OR REPLACE FUNCTION pgembed._codes()
 RETURNS TABLE (table_name regclass, column_name name, rows bigint, pending bigint)
 LANGUAGE plpython3u
-STABLE PARALLEL RESTRICTED
+STABLE PARALLEL UNSAFE
 COST 100000
 SET search_path = pg_catalog, pg_temp
 AS $python$

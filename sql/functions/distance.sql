@@ -5,7 +5,7 @@
 CREATE OR REPLACE FUNCTION pgembed._distance(sent bytea, codec text)
 RETURNS float8
 LANGUAGE plpython3u
-STABLE PARALLEL RESTRICTED
+STABLE PARALLEL UNSAFE
 COST 500
 SET search_path = pg_catalog, pg_temp
 AS $python$
@@ -19,7 +19,7 @@ COMMENT ON FUNCTION pgembed._distance(bytea, text) IS 'internal: distance of two
 CREATE OR REPLACE FUNCTION pgembed.distance(a anyelement, b anycompatible, codec text DEFAULT NULL)
 RETURNS float8
 LANGUAGE sql
-STABLE PARALLEL RESTRICTED
+STABLE PARALLEL UNSAFE
 COST 500
 AS $$
 SELECT pgembed._distance(pg_catalog.record_send(ROW(a, b)), codec)
@@ -33,7 +33,7 @@ CREATE OR REPLACE FUNCTION pgembed.distance(
 )
 RETURNS float8
 LANGUAGE plpython3u
-STABLE PARALLEL RESTRICTED
+STABLE PARALLEL UNSAFE
 COST 1000
 SET search_path = pg_catalog, pg_temp
 AS $python$

@@ -1,7 +1,7 @@
 CREATE OR REPLACE FUNCTION pgembed._embed(content text, model text, role text)
 RETURNS bytea
 LANGUAGE plpython3u
-STABLE PARALLEL RESTRICTED  -- a parallel worker would load its own copy of the model
+STABLE PARALLEL UNSAFE
 COST 10000
 SET search_path = pg_catalog, pg_temp
 AS $python$
@@ -16,7 +16,7 @@ COMMENT ON FUNCTION pgembed._embed(text, text, text) IS 'internal: image of the 
 CREATE OR REPLACE FUNCTION pgembed.embed(content text, model text DEFAULT NULL, role text DEFAULT 'query')
 RETURNS vector
 LANGUAGE plpgsql
-STABLE PARALLEL RESTRICTED SECURITY DEFINER
+STABLE PARALLEL UNSAFE SECURITY DEFINER
 COST 10000  -- one run of a transformer, 5 ms, in units of an operator
 AS $$
 BEGIN
@@ -29,7 +29,7 @@ COMMENT ON FUNCTION pgembed.embed(text, text, text) IS 'embedding of a text; NUL
 CREATE OR REPLACE FUNCTION pgembed._embed_many(content text[], model text, role text, vector_type oid)
 RETURNS bytea
 LANGUAGE plpython3u
-STABLE PARALLEL RESTRICTED
+STABLE PARALLEL UNSAFE
 COST 100000
 SET search_path = pg_catalog, pg_temp
 AS $python$
@@ -42,7 +42,7 @@ COMMENT ON FUNCTION pgembed._embed_many(text[], text, text, oid) IS 'internal: t
 CREATE OR REPLACE FUNCTION pgembed.embed(content text[], model text DEFAULT NULL, role text DEFAULT 'document')
 RETURNS vector[]
 LANGUAGE plpgsql
-STABLE PARALLEL RESTRICTED SECURITY DEFINER
+STABLE PARALLEL UNSAFE SECURITY DEFINER
 COST 100000
 AS $$
 BEGIN
@@ -55,7 +55,7 @@ COMMENT ON FUNCTION pgembed.embed(text[], text, text) IS 'embeddings of an array
 CREATE OR REPLACE FUNCTION pgembed._embed_query(target regclass, content text, column_name name)
 RETURNS bytea
 LANGUAGE plpython3u
-STABLE PARALLEL RESTRICTED
+STABLE PARALLEL UNSAFE
 COST 100  -- one text a statement as a rule, and a look into the cache for each row after that
 SET search_path = pg_catalog, pg_temp
 AS $python$
@@ -68,7 +68,7 @@ COMMENT ON FUNCTION pgembed._embed_query(regclass, text, name) IS 'internal: ima
 CREATE OR REPLACE FUNCTION pgembed.embed_query(target regclass, content text, column_name name DEFAULT NULL)
 RETURNS vector
 LANGUAGE sql
-STABLE PARALLEL RESTRICTED
+STABLE PARALLEL UNSAFE
 COST 100
 RETURN pgembed._vector(pgembed._embed_query(target, content, column_name));
 
@@ -77,7 +77,7 @@ COMMENT ON FUNCTION pgembed.embed_query(regclass, text, name) IS 'embedding of a
 CREATE OR REPLACE FUNCTION pgembed.token_count(content text, model text DEFAULT NULL)
 RETURNS int
 LANGUAGE plpython3u
-STABLE PARALLEL RESTRICTED
+STABLE PARALLEL UNSAFE
 COST 10000
 SET search_path = pg_catalog, pg_temp
 AS $python$

@@ -175,7 +175,7 @@ RETURNS TABLE (
     truncated bigint, chunks bigint
 )
 LANGUAGE plpython3u
-STABLE PARALLEL RESTRICTED
+STABLE PARALLEL UNSAFE
 COST 100000
 SET search_path = pg_catalog, pg_temp
 AS $python$

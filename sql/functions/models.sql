@@ -4,7 +4,7 @@ RETURNS TABLE (
     basis text, source text, in_backends boolean, revision int, fingerprint text, is_default boolean, problem text
 )
 LANGUAGE plpython3u
-STABLE PARALLEL RESTRICTED
+STABLE PARALLEL UNSAFE
 COST 1000
 SET search_path = pg_catalog, pg_temp
 AS $python$

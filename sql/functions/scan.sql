@@ -4,7 +4,7 @@
 CREATE OR REPLACE FUNCTION pgembed._embedding_of_codes(target regclass, code text)
 RETURNS name
 LANGUAGE plpython3u
-STABLE PARALLEL RESTRICTED
+STABLE PARALLEL UNSAFE
 COST 1000
 SET search_path = pg_catalog, pg_temp
 AS $python$

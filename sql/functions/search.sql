@@ -6,7 +6,7 @@
 CREATE OR REPLACE FUNCTION pgembed._relation_of(of regtype)
 RETURNS regclass
 LANGUAGE plpython3u
-STABLE PARALLEL SAFE
+STABLE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $python$
 from pgembed.udf import search

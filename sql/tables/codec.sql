@@ -24,7 +24,8 @@ CREATE TABLE pgembed._codec (
     table_rows bigint NOT NULL,      -- that the table had
     measured jsonb,                  -- recall and the rest when it was trained
     checked jsonb,                   -- the same when it was checked last
-    trained_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    -- not now(): sessions know a codec by name and time, and one may be dropped and trained anew in one transaction
+    trained_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     CHECK ((kind = 'bytes') = (domain IS NOT NULL))
 );
 

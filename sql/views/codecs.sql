@@ -15,7 +15,10 @@ SELECT
     (c.measured->>'distortion')::float8 AS distortion, (c.measured->>'encode_rate')::float8 AS encode_rate,
     (c.checked->>'checked_at')::timestamptz AS checked_at, (m.served_now->>'100')::float8 AS recall_100_now,
     CASE WHEN t.reltuples >= 0 THEN t.reltuples::bigint END AS rows_now,
-    w.reason IS NOT NULL AS needs_retraining, coalesce(w.reason, c.checked->>'reason') AS retrain_reason
+    w.reason IS NOT NULL AS needs_retraining, coalesce(w.reason, c.checked->>'reason') AS retrain_reason,
+    (c.measured->'masked'->>'10')::float8 AS masked_recall, (c.measured->'masked'->>'20')::float8 AS masked_recall_20,
+    (c.measured->'masked'->>'50')::float8 AS masked_recall_50, (c.measured->'masked'->>'100')::float8 AS masked_recall_100,
+    (c.measured->'masked'->>'200')::float8 AS masked_recall_200, (c.measured->'masked_rescore'->>'0.99')::int AS masked_rescore_99
 FROM pgembed._codec AS c
 JOIN pg_catalog.pg_class AS t ON t.oid = c.table_name
 LEFT JOIN pgembed._embedding AS e ON e.table_name = c.table_name AND e.column_name = c.column_name
@@ -36,5 +39,5 @@ CROSS JOIN LATERAL (
 ) AS w;
 
 COMMENT ON VIEW pgembed.codecs IS
-    'trained codecs: what they are, what they cost in recall when codes are compared as an index does (of bits by Hamming distance) and'
-    ' asymmetrically, and when to train them anew';
+    'trained codecs: what they are, what they cost in recall when codes are compared as an index does (of bits by Hamming distance),'
+    ' asymmetrically, and of bits without those that a query is unsure of, and when to train them anew';

@@ -14,7 +14,7 @@ from typing import Any
 import report
 
 HERE = Path(__file__).resolve().parent
-PLOTS = ("throughput.png", "memory.png")
+PLOTS = ("throughput.png", "memory.png", "codecs.png")
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -82,6 +82,46 @@ def memory(place: Path, path: Path) -> bool:
     return True
 
 
+MARKS = {"hamming": "o", "masked": "D", "asymmetric": "^", "halfvec": "s"}
+
+
+def codecs(place: Path, path: Path) -> bool:
+    """What is missed after rescoring 100 against the bytes of a code, a panel for each corpus."""
+    panels = [(name, found) for name in ("packages", "papers") if (found := report.kept(place, f"codecs_{name}"))]
+    if not panels:
+        return False
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(6.5 * len(panels), 5), layout="constrained", squeeze=False)
+    families = list(dict.fromkeys(row[0].split()[0] for _, found in panels for row in found["rows"]))
+    ours = [family for family in families if family != "faiss"]
+    colours = dict(zip(ours, pyplot.get_cmap("tab20").colors, strict=False)) | {"faiss": "black"}  # type: ignore[attr-defined]
+    for panel, (name, found) in zip(axes[0], panels, strict=True):
+        at = found["header"].index("R=100")
+        for row in found["rows"]:
+            family = row[0].split()[0]
+            missed = max(1 - float(row[at]), 5e-4)  # a table's three digits say no more
+            hollow = {"facecolors": "none", "edgecolors": "black"} if family == "faiss" else {"color": colours[family]}
+            panel.scatter(row[2], missed, marker=MARKS[row[1]], s=36, **hollow)
+        panel.set(xscale="log", yscale="log", xlabel="bytes of a code (a vector has 1,536)", title=f"{name}: recall@10 after rescoring 100")
+        panel.invert_yaxis()
+        panel.set_yticks([0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001], [".90", ".95", ".98", ".99", ".995", ".998", ".999"])
+        panel.set_xticks([24, 48, 96, 192, 384], ["24", "48", "96", "192", "384"])
+        panel.minorticks_off()
+        panel.grid(alpha=0.3)
+    kinds = [pyplot.Line2D([], [], marker=mark, color="grey", linestyle="", label=kind) for kind, mark in MARKS.items()]
+    names = [
+        pyplot.Line2D(
+            [], [], marker="o", color=colours[family], linestyle="", label=family, markerfacecolor="none" if family == "faiss" else None
+        )
+        for family in families
+    ]
+    figure.legend(handles=[*kinds, *names], loc="outside right center", fontsize=8)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+    return True
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="into README.md and the plots beside it")
@@ -89,7 +129,7 @@ def main() -> None:
     place = report.folder()
     if place is None:
         parser.exit(2, "PGEMBED_BENCH names no folder\n")
-    drawn = [name for name, draw in zip(PLOTS, (throughput, memory), strict=True) if draw(place, place / name)]
+    drawn = [name for name, draw in zip(PLOTS, (throughput, memory, codecs), strict=True) if draw(place, place / name)]
     print(f"tables and plots: {place}")
     if options.write:
         for name in drawn:

@@ -214,6 +214,42 @@ def test_drop_leaves_the_users_vectors(bare: Connection) -> None:
     assert bare.scalar(text("SELECT (item).id FROM pgembed.search(NULL::book, 'time travel')")) == 1
 
 
+def test_drop_takes_codes_and_codecs_along(bare: Connection) -> None:
+    op = operations(bare)
+    op.install_pgembed()
+    bare.execute(
+        text(
+            """
+            CREATE TABLE spot (id int PRIMARY KEY, e vector(8));
+            INSERT INTO spot
+            SELECT n, ARRAY(SELECT sin(n * d)::float4 FROM generate_series(1, 8) AS d)::vector FROM generate_series(1, 60) AS n;
+            SELECT pgembed.adopt_embedding('spot', 'e');
+            SELECT pgembed.train_codec('spot_pq', 'spot', 'pq', bytes => 4, measure => false);
+            SELECT pgembed.train_codec('spot_sign', 'spot', 'sign', measure => false);
+            SELECT pgembed.train_codec('spot_turned', 'spot', 'sign', rotation => 'random', measure => false);
+            SELECT pgembed.add_code('spot', 'spot_pq'), pgembed.add_code('spot', 'spot_sign');
+            SELECT pgembed.add_code('spot', 'spot_turned', is_generated => true);
+            ALTER TABLE spot ADD COLUMN mine spot_pq_code GENERATED ALWAYS AS (spot_pq(e)) STORED;
+            """
+        )
+    )
+    with pytest.raises(DBAPIError) as caught, bare.begin_nested():
+        op.drop_pgembed()
+    error = caught.value.orig
+    assert isinstance(error, psycopg.Error)
+    assert error.sqlstate == "2BP01"
+    assert "column mine of table public.spot" in (error.diag.message_detail or "")
+    bare.execute(text("ALTER TABLE spot DROP COLUMN mine"))
+    op.drop_pgembed()
+    assert bare.scalar(text("SELECT to_regnamespace('pgembed')")) is None
+    columns = bare.scalars(text("SELECT attname FROM pg_attribute WHERE attrelid = 'spot'::regclass AND attnum > 0 AND NOT attisdropped"))
+    assert columns.all() == ["id", "e"]
+    made = "SELECT count(*) FROM pg_proc WHERE proname LIKE 'spot%'"
+    assert bare.scalar(text(made)) == 0
+    op.install_pgembed()
+    bare.execute(text("SELECT pgembed.adopt_embedding('spot', 'e'), pgembed.train_codec('spot_pq', 'spot', 'pq', measure => false)"))
+
+
 def test_operations_are_each_others_reverse() -> None:
     made = pgembed.alembic.InstallPgembed()
     assert isinstance(made.reverse(), pgembed.alembic.DropPgembed)

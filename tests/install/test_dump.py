@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import coded
 import psycopg
 import pytest
 from psycopg import conninfo
@@ -199,5 +200,79 @@ def test_chunks_are_restored_with_their_rows(db: Connection, tmp_path: Path, for
             found = restored.execute("SELECT (item).id, chunk FROM pgembed.search(NULL::doc, 'x')").fetchall()
             assert found == [(2, "short")]
             restored.execute("SELECT pgembed.drop_embedding('doc')")
+    finally:
+        db.execute(f"DROP DATABASE {name}")
+
+
+@pytest.mark.parametrize("form", ["p", "c"])
+def test_columns_of_codes_are_restored_with_their_triggers_and_indexes(db: Connection, tmp_path: Path, form: str) -> None:
+    db.execute(
+        """
+        CREATE SCHEMA "My Shop";
+        CREATE TABLE "My Shop".item (id int PRIMARY KEY, e vector(8));
+        INSERT INTO "My Shop".item
+        SELECT n, ARRAY(SELECT sin(n * d * d)::float4 FROM generate_series(1, 8) AS d)::vector FROM generate_series(1, 600) AS n;
+        SELECT pgembed.adopt_embedding('"My Shop".item', 'e');
+        SELECT pgembed.train_codec('by_turned', '"My Shop".item', 'sign', rotation => 'random', measure => false);
+        SELECT pgembed.train_codec('by_pq', '"My Shop".item', 'pq', bytes => 4);
+        SELECT pgembed.add_code('"My Shop".item', 'by_turned');
+        SELECT pgembed.add_code('"My Shop".item', 'by_pq');
+        CALL pgembed.fill_code('"My Shop".item', 'by_turned');
+        CALL pgembed.fill_code('"My Shop".item', 'by_pq');
+        SELECT pgembed.use_code('"My Shop".item', 'by_turned');
+        SELECT pgembed.add_code('"My Shop".item', 'by_pq', 'unfilled');
+        CREATE INDEX item_code ON "My Shop".item USING hnsw (by_turned bit_hamming_ops);
+        """
+    )
+    coded.measured(db, "by_turned")
+    name = f"{db.info.dbname}_restored"
+    dump = tmp_path / "dump"
+    run(program(db, "pg_dump"), "-d", url(db.info.dbname), "-F", form, "-f", str(dump))
+    db.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    codes = 'SELECT id, by_turned::text, by_pq, unfilled FROM "My Shop".item ORDER BY id'
+    described = (
+        "SELECT column_name, codec, code_type, is_generated, is_active, is_filled, rows, pending, index_name FROM pgembed.codes ORDER BY 1"
+    )
+    measured = "SELECT name, method, length, recall_100, sample_rows FROM pgembed.codecs ORDER BY 1"
+    scanned = """
+        SELECT key, distance FROM pgembed.scan_codes('"My Shop".item', (SELECT e FROM "My Shop".item WHERE id = 5), code => '{}')
+    """
+    searched = """SELECT key, rank FROM pgembed.search_keys('"My Shop".item', (SELECT e FROM "My Shop".item WHERE id = 5), k => 3)"""
+    try:
+        if form == "p":
+            run(program(db, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url(name), "-f", str(dump))
+        else:
+            run(program(db, "pg_restore"), "--exit-on-error", "-d", url(name), str(dump))
+        with psycopg.connect(url(name), autocommit=True) as restored:
+            assert restored.execute(codes).fetchall() == db.execute(codes).fetchall()
+            lines = restored.execute(described).fetchall()
+            assert lines == db.execute(described).fetchall()
+            assert [(line[0], line[4], line[5], line[8]) for line in lines] == [
+                ("by_pq", False, True, None),
+                ("by_turned", True, True, "item_code"),
+                ("unfilled", False, False, None),
+            ]
+            assert restored.execute(measured).fetchall() == db.execute(measured).fetchall()
+            for column in ("by_turned", "by_pq"):
+                assert restored.execute(scanned.format(column)).fetchall() == db.execute(scanned.format(column)).fetchall() != []
+            # many more rows in PostgreSQL's eyes, and the search goes through the index on codes
+            coded.seem_large(restored, '"My Shop".item')
+            explained = "SELECT value FROM pgembed.explain_search({}, k => 3) WHERE property = 'path'"
+            row = restored.execute(explained.format("""NULL::"My Shop".item, '[1,0,0,0,0,0,0,0]'::vector""")).fetchone()
+            assert row is not None
+            assert "code" in row[0]
+            found = restored.execute(searched).fetchall()
+            assert found[0] == ("5", 1)
+            assert len(found) == 3
+            # a written row, and the rows that were not filled, get the codes they would have had
+            for connection in (db, restored):
+                connection.execute("""UPDATE "My Shop".item SET e = '[1,2,3,4,-1,-2,-3,-4]' WHERE id = 9""")
+                connection.execute("""CALL pgembed.fill_code('"My Shop".item', 'unfilled')""")
+            assert restored.execute(codes).fetchall() == db.execute(codes).fetchall()
+            assert restored.execute('SELECT bool_and(by_pq = unfilled) FROM "My Shop".item').fetchone() == (True,)
+            restored.execute("""SELECT pgembed.drop_code('"My Shop".item', column_name) FROM pgembed.codes""")
+            restored.execute("SELECT pgembed.drop_codec(name) FROM pgembed.codecs")
+            left = restored.execute("""SELECT count(*) FROM pg_proc WHERE pronamespace = '"My Shop"'::regnamespace""").fetchone()
+            assert left == (0,)
     finally:
         db.execute(f"DROP DATABASE {name}")

@@ -177,6 +177,50 @@ def test_the_extension_can_be_created_again_and_takes_the_columns_back(db: Conne
     assert db.execute("SELECT (item).name FROM pgembed.search(NULL::product, 'camping stove', k => 1)").fetchall() == [("stove",)]
 
 
+def test_drop_extension_with_codes_of_vectors(db: Connection, refused: Callable[..., psycopg.Error]) -> None:
+    db.execute(
+        """
+        CREATE TABLE spot (id int PRIMARY KEY, e vector(4));
+        INSERT INTO spot SELECT n, ARRAY[sin(n), cos(n), sin(n * n), 1]::real[]::vector FROM generate_series(1, 60) AS n;
+        SELECT pgembed.adopt_embedding('spot', 'e');
+        SELECT pgembed.train_codec('by_sign', 'spot', 'sign', code_type => 'bit', measure => false);
+        SELECT pgembed.train_codec('by_pq', 'spot', 'pq', bytes => 2, measure => false);
+        SELECT pgembed.add_code('spot', 'by_sign'), pgembed.add_code('spot', 'by_pq'), pgembed.add_code('spot', 'by_pq', 'made', true);
+        CALL pgembed.fill_code('spot', 'by_sign');
+        CALL pgembed.fill_code('spot', 'by_pq');
+        """
+    )
+    error = refused(db, "2BP01", "DROP EXTENSION pgembed", hint="CASCADE")
+    assert "function by_pq(vector) depends on function pgembed._encode" in (error.diag.message_detail or "")
+    # what cannot do without goes along, plain columns stay, and whoever writes is not held up
+    db.execute("DROP EXTENSION pgembed CASCADE")
+    db.execute("INSERT INTO spot VALUES (61, '[1,-1,1,1]'); UPDATE spot SET e = '[1,1,1,1]' WHERE id = 1")
+    row = "SELECT row_to_json(s) ->> 'by_sign', by_pq FROM spot AS s WHERE id = {}"
+    assert db.execute(row.format(61)).fetchone() == ("1011", None)
+    assert db.execute(row.format(1)).fetchone() == ("1111", None)
+    assert db.execute("SELECT count(by_pq) FROM spot").fetchone() == (59,)
+    columns = db.execute("SELECT attname FROM pg_attribute WHERE attrelid = 'spot'::regclass AND attnum > 0 AND NOT attisdropped")
+    assert [name for (name,) in columns] == ["id", "e", "by_sign", "by_pq"]
+
+
+def test_drop_extension_after_codes_and_codecs_leaves_nothing(db: Connection) -> None:
+    db.execute(
+        """
+        CREATE TABLE spot (id int PRIMARY KEY, e vector(4));
+        INSERT INTO spot SELECT n, ARRAY[sin(n), cos(n), sin(n * n), 1]::real[]::vector FROM generate_series(1, 60) AS n;
+        SELECT pgembed.adopt_embedding('spot', 'e');
+        SELECT pgembed.train_codec('by_sign', 'spot', 'sign', measure => false);
+        SELECT pgembed.train_codec('by_pq', 'spot', 'pq', bytes => 2, measure => false);
+        SELECT pgembed.add_code('spot', 'by_sign'), pgembed.add_code('spot', 'by_pq');
+        SELECT pgembed.drop_code(table_name, column_name) FROM pgembed.codes;
+        SELECT pgembed.drop_codec(name) FROM pgembed.codecs;
+        DROP EXTENSION pgembed;
+        """
+    )
+    made = "SELECT proname FROM pg_proc WHERE proname ~ '^(by|spot)_' UNION ALL SELECT typname FROM pg_type WHERE typname ~ '^by_'"
+    assert db.execute(made).fetchall() == []
+
+
 def test_vector_cannot_be_dropped_under_it(db: Connection) -> None:
     with pytest.raises(psycopg.errors.DependentObjectsStillExist):
         db.execute("DROP EXTENSION vector")

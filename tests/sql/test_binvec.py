@@ -8,6 +8,8 @@ import psycopg
 import pytest
 from support import AsRole, Connection, MakeRole, Refused
 
+pytestmark = pytest.mark.one_transaction
+
 WRONG = "22026"  # string_data_length_mismatch
 CASTS = ("'0101'", "'0101'::text", "B'0101'", "'0101'::varbit", "'0101'::pgembed.binvec", "binary_quantize('[-1,1,-1,1]'::vector)")
 
@@ -183,6 +185,7 @@ def test_a_btree_index_finds_a_code_and_keeps_codes_apart(codes: Connection) -> 
     codes.execute("INSERT INTO single VALUES ('0001') ON CONFLICT (code) DO NOTHING")
 
 
+@pytest.mark.own_database
 def test_a_covering_index_answers_alone(codes: Connection) -> None:
     codes.execute("CREATE INDEX item_kind ON item (kind) INCLUDE (id, code)")
     codes.execute("VACUUM ANALYZE item")
@@ -277,6 +280,7 @@ def copy(db: Connection, options: str, data: bytes, sqlstate: str | None) -> Non
     assert db.execute("SELECT count(*) FROM item").fetchone() == (int(sqlstate is None),)
 
 
+@pytest.mark.own_database
 def test_copy_refuses_another_length(db: Connection) -> None:
     db.execute("CREATE TABLE item (code pgembed.binvec(4))")
     copy(db, "", b"x5\n", None)
@@ -292,6 +296,7 @@ def test_copy_refuses_another_length(db: Connection) -> None:
     copy(db, "(FORMAT binary)", binary(b"\xff\xff\xff\xff\x50"), "22P03")
 
 
+@pytest.mark.own_database
 def test_a_parameter_in_binary_is_checked(db: Connection) -> None:
     db.execute("CREATE TABLE item (code pgembed.binvec(4))")
     number = db.execute("SELECT 'pgembed.binvec'::regtype::oid::int").fetchone()
@@ -323,6 +328,7 @@ def bytes_of_four(db: Connection) -> Connection:
     return db
 
 
+@pytest.mark.own_database
 def test_copy_refuses_bytes_of_another_length(bytes_of_four: Connection) -> None:
     copy(bytes_of_four, "", b"\\\\x01020304\n", None)
     copy(bytes_of_four, "", b"\\N\n", None)

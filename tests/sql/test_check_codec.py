@@ -9,6 +9,8 @@ import psycopg
 import pytest
 from support import AsRole, Connection, MakeRole, Refused
 
+pytestmark = pytest.mark.one_transaction
+
 DIM = 48
 
 

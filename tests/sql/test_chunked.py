@@ -215,6 +215,22 @@ def test_the_index_path_gives_rows_once_and_fills_k(many: Connection, options: s
         assert near[0][0] == 1  # whose 60 chunks leave no room for others among the nearest: k is filled all the same
 
 
+def test_the_index_path_takes_a_table_of_any_name(many: Connection) -> None:
+    for name in ("n", "r", "c", "b", "answer", "distance"):
+        many.execute(f"ALTER TABLE {many_name(many)} RENAME TO {name}")
+        plan = dict(many.execute(f"SELECT property, value FROM pgembed.explain_search(NULL::{name}, '[1,0,0]'::vector, k => 3)").fetchall())
+        assert plan["path"] == "index"
+        for exact in (True, False):
+            found = f"SELECT (item).id FROM pgembed.search(NULL::{name}, '[1,0,0]'::vector, k => 3, exact => %s) ORDER BY rank LIMIT 1"
+            assert many.execute(found, [exact]).fetchone() == (1,)
+
+
+def many_name(db: Connection) -> str:
+    row = db.execute("SELECT table_name::text FROM pgembed.embeddings").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
 def test_refresh_indexes_the_chunks(db: Connection) -> None:
     db.execute("CREATE TABLE doc (id int PRIMARY KEY, body text); INSERT INTO doc VALUES (1, repeat('a b ', 2600))")
     db.execute("SELECT pgembed.add_embedding('doc', 'body', model => 'all-minilm-l6-v2-int8', column_name => 'part', chunk_tokens => 1)")

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from support import AsRole, Connection, MakeRole, Refused
 
+pytestmark = pytest.mark.one_transaction
+
 TRAIN = "SELECT pgembed.train_codec('{}', 'shop.item', '{}', measure => false)"
 
 
@@ -57,6 +59,7 @@ def test_others_may_neither_train_nor_drop(db: Connection, owner: str, make_role
     assert owners(db) == [("code", owner)]
 
 
+@pytest.mark.own_database
 @pytest.mark.parametrize("method", ["sign", "int8"])
 def test_who_may_write_the_table_may_have_codes_made(
     db: Connection, owner: str, make_role: MakeRole, as_role: AsRole, connect: Callable[[Connection], Connection], method: str

@@ -11,6 +11,8 @@ from support import Connection
 from pgembed import codecs, errors
 from pgembed.codecs.contract import Space
 
+pytestmark = pytest.mark.one_transaction
+
 METRICS = {"cosine": "<=>", "l2": "<->", "inner_product": "<#>"}
 DIM, DIMS = 12, 5
 

@@ -12,6 +12,8 @@ from support import AsRole, Connection, MakeRole, Refused
 
 from pgembed import codecs
 
+pytestmark = pytest.mark.one_transaction
+
 DIM = 8
 ASKED = "[1,-2,3,0.5,-1,2,0.25,1]"
 VECTORS = "(SELECT array_agg(sin(n * j + j * j)) FROM generate_series(1, 8) AS j)::vector(8)"

@@ -8,6 +8,8 @@ import psycopg
 import pytest
 from support import Connect, Connection, MakeRole, Notices, Refused, wait_until
 
+pytestmark = pytest.mark.one_transaction
+
 ROWS = 200
 
 
@@ -36,6 +38,7 @@ def coded(dots: Connection) -> Connection:
     return dots
 
 
+@pytest.mark.own_database
 @pytest.mark.parametrize("codec", ["dot_sign", "dot_int8", "dot_pca"])
 @pytest.mark.parametrize("batch_size", [7, 5000])
 def test_every_row_gets_the_code_that_its_encoder_makes(dots: Connection, notices: Notices, codec: str, batch_size: int) -> None:
@@ -60,6 +63,7 @@ def test_bits_that_do_not_fill_a_byte(db: Connection, bits: int) -> None:
     assert agreeing(db, "odd_sign", "odd") == 50
 
 
+@pytest.mark.own_database
 def test_filling_again_does_nothing(coded: Connection, notices: Notices) -> None:
     coded.execute("CALL pgembed.fill_code('dot')")
     before = coded.execute("SELECT array_agg(ctid) FROM dot").fetchone()
@@ -74,6 +78,7 @@ def test_a_generated_column_needs_no_filling(dots: Connection, notices: Notices)
     assert "generated" in notices[-1].message
 
 
+@pytest.mark.own_database
 def test_inside_a_transaction_it_says_that_it_cannot_commit(coded: Connection, notices: Notices) -> None:
     with coded.transaction():
         coded.execute("CALL pgembed.fill_code('dot')")
@@ -81,6 +86,7 @@ def test_inside_a_transaction_it_says_that_it_cannot_commit(coded: Connection, n
     assert missing(coded) == 0
 
 
+@pytest.mark.own_database
 @pytest.mark.parametrize("codec", ["dot_sign", "dot_int8"])
 def test_rows_that_others_hold_are_waited_for_and_not_in_the_way(dots: Connection, connect: Connect, codec: str) -> None:
     dots.execute("SELECT pgembed.add_code('dot', %s)", [codec])
@@ -106,6 +112,7 @@ def test_rows_that_others_hold_are_waited_for_and_not_in_the_way(dots: Connectio
     assert is_filled(dots, codec)
 
 
+@pytest.mark.own_database
 def test_an_interruption_keeps_what_was_committed(coded: Connection, connect: Connect) -> None:
     holder, other = connect(coded), connect(coded)
     pid = coded.info.backend_pid
@@ -133,6 +140,7 @@ def test_an_interruption_keeps_what_was_committed(coded: Connection, connect: Co
     assert agreeing(other) == ROWS
 
 
+@pytest.mark.own_database
 def test_partitions_are_filled_each(dots: Connection) -> None:
     dots.execute(
         """
@@ -153,6 +161,7 @@ def test_partitions_are_filled_each(dots: Connection) -> None:
     assert agreeing(dots, "dot_int8", "parted") == 2 * ROWS
 
 
+@pytest.mark.own_database
 def test_a_partition_that_is_attached_is_to_be_filled(dots: Connection, notices: Notices) -> None:
     dots.execute(
         """
@@ -181,7 +190,7 @@ def test_what_cannot_be_filled_is_refused(coded: Connection, refused: Refused) -
     refused(coded, "22023", "CALL pgembed.fill_code('dot', batch_size => 0)", message="from 1 to")
     refused(coded, "42704", "CALL pgembed.fill_code('dot', 'x')", message='"x"')
     coded.execute("ALTER TABLE dot DISABLE TRIGGER zz_pgembed_dot_sign")
-    refused(coded, "55000", "CALL pgembed.fill_code('dot')", message="missing or disabled", hint="ENABLE TRIGGER")
+    refused(coded, "55000", "CALL pgembed.fill_code('dot')", message="missing or disabled", hint="ENABLE ALWAYS TRIGGER")
 
 
 def test_rows_that_the_owner_may_not_see_are_not_passed_over(dots: Connection, make_role: MakeRole, refused: Refused) -> None:

@@ -10,6 +10,8 @@ import pytest
 from coded import DIM, QUERIES, ROWS, VECTORS
 from support import AsRole, Connection, MakeRole
 
+pytestmark = pytest.mark.one_transaction
+
 
 def explain(db: Connection, arguments: str = "", query: Any = QUERIES[0]) -> dict[str, str]:
     return dict(
@@ -189,6 +191,7 @@ def test_names_that_need_quotes(parts: Connection) -> None:
     assert len(parts.execute("SELECT FROM pgembed.search(NULL::n, %s::vector)", [query]).fetchall()) == 10
 
 
+@pytest.mark.own_database
 def test_a_search_writes_nothing_and_runs_in_a_read_only_transaction(parts: Connection) -> None:
     with parts.transaction():
         parts.execute("SET TRANSACTION READ ONLY")

@@ -76,7 +76,7 @@ def test_nobody_writes_the_registry(spots: Connection, bob: str, as_role: AsRole
 
 def test_nobody_writes_the_registry_by_its_own_function(spots: Connection, bob: str, as_role: AsRole, refused: Refused) -> None:
     with as_role(spots, bob):
-        refused(spots, "42501", "SELECT pgembed._write_registry()", message="called by pgembed itself only", hint="add_embedding")
+        refused(spots, "42501", "SELECT pgembed._write_registry()", message="called by pgembed itself only", hint="drop embeddings")
     refused(spots, "42501", "SELECT pgembed._write_registry()", message="called by pgembed itself only")
 
 

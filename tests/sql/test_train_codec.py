@@ -14,6 +14,8 @@ from support import Connection, Notices, Refused
 from pgembed import codecs
 from pgembed.codecs.contract import Codec
 
+pytestmark = pytest.mark.one_transaction
+
 DIM = 16
 # A codec of each way to encode: an expression or constants, of bits, bytes and halfvec.
 ARGUMENTS = {
@@ -244,9 +246,23 @@ def test_a_column_over_chunks_is_refused_with_a_way_out(unread: Connection, refu
     refused(unread, "0A000", "SELECT pgembed.train_codec('a', 'doc', 'sign')", message="needs one vector", hint="adopt_embedding")
 
 
+def test_numbers_too_great_to_compute_with_are_refused(item: Connection, refused: Refused) -> None:
+    # of an infinite matrix LAPACK may look for singular values for ever, and hears no cancel
+    item.execute("SELECT pgembed.alter_embedding('item', metric => 'l2')")
+    item.execute("CREATE TABLE asked AS SELECT e FROM item; UPDATE item SET e = array_fill(-3e38, ARRAY[16])::vector WHERE id % 2 = 1")
+    for call in ("train_codec('a', 'item', 'opq', bytes => 4)", "train_codec('a', 'item', 'sign')", "recommend_codec('item')"):
+        refused(item, "22023", f"SELECT pgembed.{call}", message="item.e has a number of 3e+38", hint="Scale")
+    item.execute("SELECT pgembed.adopt_embedding('asked', 'e', metric => 'l2')")
+    call = "train_codec('a', 'asked', 'leanvec', dims => 4, queries => 'item', queries_column => 'e')"
+    refused(item, "22023", f"SELECT pgembed.{call}", message="item.e has a number of 3e+38", hint="Scale")
+
+
+@pytest.mark.own_database
 def test_training_can_be_cancelled_and_leaves_nothing(item: Connection) -> None:
     fill(item, "item", vectors_of(30000, 3))
-    item.execute("SET statement_timeout = '700ms'")
+    train(item, "quick", "'sign'")  # so that what is cancelled is no import
+    item.execute("SELECT pgembed.drop_codec('quick')")
+    item.execute("SET statement_timeout = '150ms'")
     with pytest.raises(psycopg.errors.QueryCanceled):
         train(item, "slow", "'opq', bytes => 8")
     item.execute("RESET statement_timeout")
@@ -380,6 +396,7 @@ def test_a_codec_that_another_table_uses_stays_when_its_table_is_dropped(item: C
     assert made(item) == []
 
 
+@pytest.mark.own_database
 def test_constants_of_another_codec_are_not_used(item: Connection, refused: Refused, connect: Callable[[Connection], Connection]) -> None:
     train(item, "item_pq", ARGUMENTS["pq"])
     train(item, "other", "'pq', bytes => 8")

@@ -8,6 +8,10 @@ import psycopg
 import pytest
 from support import AsRole, Connect, Connection, MakeRole, Refused, wait_until
 
+pytestmark = pytest.mark.one_transaction
+
+pytestmark = pytest.mark.one_transaction
+
 
 @pytest.fixture
 def filled(dots: Connection) -> Connection:
@@ -41,6 +45,7 @@ def test_the_first_code_is_active_and_use_code_switches(filled: Connection) -> N
     assert active(filled) == ["dot_sign"]
 
 
+@pytest.mark.own_database
 def test_others_see_one_active_code_at_every_moment(filled: Connection, connect: Connect) -> None:
     other = connect(filled)
     with filled.transaction():
@@ -67,6 +72,7 @@ def test_dropping_the_active_code_leaves_none(filled: Connection) -> None:
     assert active(filled) == ["dot_pca"]
 
 
+@pytest.mark.own_database
 @pytest.mark.parametrize(("code", "opclass"), [("dot_sign", "bit_hamming_ops"), ("dot_pca", "halfvec_cosine_ops")])
 def test_missing_indexes_are_named_until_they_are_built(filled: Connection, code: str, opclass: str) -> None:
     arguments = f"'dot', '{code}', '{{place}}'"
@@ -84,6 +90,7 @@ def test_missing_indexes_are_named_until_they_are_built(filled: Connection, code
     assert row == (f"dot_{code}_idx", f"dot_place_id_{code}_idx", True, True)
 
 
+@pytest.mark.own_database
 def test_a_covering_index_answers_without_the_table(filled: Connection) -> None:
     build(filled, "'dot', 'dot_sign', '{place}'")
     filled.execute("VACUUM ANALYZE dot")
@@ -106,6 +113,7 @@ def test_row_securitys_columns_are_covered(filled: Connection) -> None:
     assert 'ON public.dot ("place") INCLUDE ("id", "tenant", "dot_sign")' in statements(filled, "'dot', 'dot_sign', '{place}'")[1]
 
 
+@pytest.mark.own_database
 def test_what_an_interrupted_build_left_is_replaced(filled: Connection, connect: Connect) -> None:
     other, watcher = connect(filled), connect(filled)
     (create,) = statements(filled, "'dot', 'dot_sign'")
@@ -130,6 +138,7 @@ def test_what_an_interrupted_build_left_is_replaced(filled: Connection, connect:
     assert filled.execute("SELECT index_name FROM pgembed.codes WHERE column_name = 'dot_sign'").fetchone() == ("dot_dot_sign_idx",)
 
 
+@pytest.mark.own_database
 def test_partitions_are_indexed_concurrently_and_their_table_takes_them_up(dots: Connection) -> None:
     dots.execute(
         """
@@ -176,8 +185,54 @@ def test_counts_are_for_those_who_may_read_the_columns(filled: Connection, make_
         assert filled.execute("SELECT DISTINCT rows FROM pgembed.codes").fetchall() == [(None,)]
 
 
-def test_rows_loaded_past_the_trigger_are_seen_as_pending(filled: Connection) -> None:
+def test_rows_of_a_replica_get_their_codes_too(filled: Connection) -> None:
     filled.execute("SET session_replication_role = replica; INSERT INTO dot VALUES (1000, 0, '[1,1,1,1,1,1,1,1]')")
-    assert filled.execute("SELECT pending FROM pgembed.codes WHERE column_name = 'dot_sign'").fetchone() == (1,)
-    filled.execute("RESET session_replication_role; CALL pgembed.fill_code('dot', 'dot_sign')")
-    assert filled.execute("SELECT pending FROM pgembed.codes WHERE column_name = 'dot_sign'").fetchone() == (0,)
+    filled.execute("UPDATE dot SET e = '[-1,-1,-1,-1,1,1,1,1]' WHERE id = 1")
+    found = filled.execute(
+        "SELECT dot_sign::text, (SELECT pending FROM pgembed.codes WHERE column_name = 'dot_sign') FROM dot WHERE id IN (1, 1000)"
+    )
+    assert sorted(found.fetchall()) == [("00001111", 0), ("11111111", 0)]
+
+
+def state(db: Connection, name: str = "dot_sign") -> tuple[object, ...] | None:
+    return db.execute("SELECT is_filled, pending FROM pgembed.codes WHERE column_name = %s", [name]).fetchone()
+
+
+def test_rows_written_while_the_trigger_was_disabled_are_not_forgotten(filled: Connection, refused: Refused) -> None:
+    filled.execute("ALTER TABLE dot DISABLE TRIGGER USER; INSERT INTO dot VALUES (1000, 0, '[1,1,1,1,1,1,1,1]')")
+    assert state(filled) == (False, 1)
+    filled.execute("ALTER TABLE dot ENABLE TRIGGER USER")
+    assert state(filled) == (False, 1)
+    refused(filled, "55000", "CALL pgembed.fill_code('dot')", message="not enabled for all sessions", hint="ENABLE ALWAYS TRIGGER")
+    filled.execute("ALTER TABLE dot ENABLE ALWAYS TRIGGER zz_pgembed_dot_sign; ALTER TABLE dot ENABLE ALWAYS TRIGGER zz_pgembed_dot_pca")
+    assert state(filled) == (False, 1), "the row has no code yet"
+    filled.execute("CALL pgembed.fill_code('dot', 'dot_sign')")
+    assert state(filled) == (True, 0)
+
+
+def test_rows_written_while_a_partitions_trigger_was_disabled_are_not_forgotten(dots: Connection) -> None:
+    dots.execute(
+        """
+        CREATE TABLE parted (id int, place int, e vector(8)) PARTITION BY LIST (place);
+        CREATE TABLE part_0 PARTITION OF parted FOR VALUES IN (0, 1, 2, 3, 4, 5, 6);
+        INSERT INTO parted SELECT * FROM dot;
+        SELECT pgembed.adopt_embedding('parted', 'e');
+        SELECT pgembed.add_code('parted', 'dot_sign', 'sign');
+        """
+    )
+    dots.execute("CALL pgembed.fill_code('parted')")
+    dots.execute("CREATE TABLE part_1 PARTITION OF parted DEFAULT; SET session_replication_role = replica")
+    dots.execute("INSERT INTO parted SELECT id, 10, e FROM dot; INSERT INTO part_0 SELECT * FROM dot; RESET session_replication_role")
+    assert state(dots, "sign") == (True, 0)
+    dots.execute("ALTER TABLE part_1 DISABLE TRIGGER zz_pgembed_sign; INSERT INTO parted SELECT id, 11, e FROM dot")
+    dots.execute("ALTER TABLE part_1 ENABLE ALWAYS TRIGGER zz_pgembed_sign")
+    assert state(dots, "sign") == (False, 200)
+    dots.execute("CALL pgembed.fill_code('parted')")
+    assert state(dots, "sign") == (True, 0)
+
+
+def test_children_by_inheritance_have_rows_without_codes(filled: Connection) -> None:
+    filled.execute("CREATE TABLE child () INHERITS (dot); INSERT INTO child (id, e) VALUES (1000, '[1,1,1,1,1,1,1,1]')")
+    assert state(filled) == (False, 1)
+    filled.execute("DROP TABLE child")
+    assert state(filled) == (True, 0)

@@ -46,6 +46,11 @@ class Signs(Untrained):
     def points(self, codes: Any) -> Any:
         return np.unpackbits(codes, axis=1)[:, : self.space.dim].astype(np.float32) * 2 - 1
 
+    def _masked(self, queries: Any) -> Any:
+        """Without the five least numbers."""
+        sure = np.argsort(np.argsort(np.abs(queries), axis=1), axis=1) >= 5
+        return np.packbits((queries > 0) & sure, axis=1), np.packbits(sure, axis=1)
+
 
 class Rough(Untrained):
     """A byte for each dimension, of few values, so that points tie."""
@@ -146,16 +151,19 @@ def plain_distance(metric: str, query: Any, vectors: Any) -> Any:
     return 1 - many @ one / np.linalg.norm(many, axis=1) / np.linalg.norm(one)
 
 
-def plain_recall(codec: Codec, metric: str, asked: Any, vectors: Any, own: Sequence[int | None], most: int, hamming: bool) -> float:
+def plain_recall(codec: Codec, metric: str, asked: Any, vectors: Any, own: Sequence[int | None], most: int, scan: str) -> float:
     """The mean share of the 10 nearest that are among so many codes, ties at their share."""
     codes, found = codec.encode(vectors), []
     for query, left_out in zip(asked, own, strict=True):
         there = [at for at in range(len(vectors)) if at != left_out]
         exact = plain_distance(metric, query, vectors)
         near = sorted(there, key=lambda at: exact[at])[:10]
-        if hamming:
+        if scan == "hamming":
             code = codec.encode(query[None, :])
             of_code = np.unpackbits(codes ^ code, axis=1).sum(axis=1).astype(np.float64)
+        elif scan == "masked":
+            sure = np.argsort(-np.abs(query), kind="stable")[: DIM - 5]
+            of_code = ((vectors[:, sure] > 0) != (query[sure] > 0)).sum(axis=1).astype(np.float64)
         else:
             seen = codec.space.prepared(query[None, :])[0].astype(np.float64)
             # cosine is estimated by the inner product with a query of length 1
@@ -184,13 +192,14 @@ def test_recall_is_that_of_a_plain_computation(kind: type[Untrained], metric: st
     for most in CURVE:
         for result, part in ((held_out, slice(0, 5)), (given, slice(5, 15))):
             found = result.measured.asymmetric[most]
-            assert found == pytest.approx(plain_recall(codec, metric, asked[part], vectors, own[part], most, hamming=False), abs=1e-6)
-            if kind is Signs:
-                assert result.measured.hamming is not None
-                plain = plain_recall(codec, metric, asked[part], vectors, own[part], most, hamming=True)
-                assert result.measured.hamming[most] == pytest.approx(plain, abs=1e-9)
+            assert found == pytest.approx(plain_recall(codec, metric, asked[part], vectors, own[part], most, "asymmetric"), abs=1e-6)
+            for scan in ("hamming", "masked") if kind is Signs else ():
+                plain = plain_recall(codec, metric, asked[part], vectors, own[part], most, scan)
+                assert getattr(result.measured, scan)[most] == pytest.approx(plain, abs=1e-9)
     assert (held_out.measured.queries, given.measured.queries, given.measured.rows, given.measured.k) == (5, 10, 403, 10)
-    assert (given.measured.hamming is None) == (kind is not Signs)
+    bits_alone = (given.measured.hamming, given.measured.masked, given.measured.masked_rescore)
+    assert [one is None for one in bits_alone] == [kind is not Signs] * 3
+    assert given.measured.hamming is None or given.measured.hamming != given.measured.masked
 
 
 def test_the_smallest_number_of_candidates_reaches_the_level() -> None:
@@ -198,8 +207,13 @@ def test_the_smallest_number_of_candidates_reaches_the_level() -> None:
     result = measuring.compare(
         Stored(vectors), column("cosine"), [Signs(space("cosine"), {}, {})], [Queries("given", asked, [None] * 25)], lambda: None
     )[0][0]
-    for ranked, kept in ((result.hamming, result.measured.rescore), (result.asymmetric, result.measured.asymmetric_rescore)):
+    for ranked, kept in (
+        (result.hamming, result.measured.rescore),
+        (result.masked, result.measured.masked_rescore),
+        (result.asymmetric, result.measured.asymmetric_rescore),
+    ):
         assert ranked is not None
+        assert kept is not None
         for level in (0.95, 0.99):
             least = kept[str(level)]
             assert least is not None
@@ -290,9 +304,9 @@ def test_what_is_kept_is_json() -> None:
         Stored(vectors), column("l2"), [Signs(space("l2"), {}, {})], Queries("given", vectors[:9], [None] * 9), lambda: None
     )[0]
     read = json.loads(json.dumps(measured.to_json()))
-    assert list(read["hamming"]) == [str(most) for most in CURVE]
+    assert list(read["hamming"]) == list(read["masked"]) == [str(most) for most in CURVE]
     assert read["asymmetric"]["100"] == pytest.approx(measured.asymmetric[100], abs=1e-4)
-    assert set(read["rescore"]) == set(read["asymmetric_rescore"]) == {"0.95", "0.99"}
+    assert set(read["rescore"]) == set(read["asymmetric_rescore"]) == set(read["masked_rescore"]) == {"0.95", "0.99"}
     assert (read["drawn"], read["k"], read["queries"], read["rows"]) == ("given", 10, 9, 300)
 
 

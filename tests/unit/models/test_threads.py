@@ -77,3 +77,43 @@ def test_every_thread_of_a_loaded_model_has_signals_blocked() -> None:
     masks = [int(line, 16) for line in run.stdout.split()]
     assert [f"{mask:x}" for mask in masks if mask & wanted != wanted] == []
     assert len(masks) > 0 or threads.thread_count() == 1
+
+
+ARITHMETIC = """
+import os
+from pgembed.models import threads
+with threads.signals_blocked():
+    import numpy
+found = threads._openblas()
+if found is not None:
+    with threads.arithmetic(2):
+        inside = found[0]()
+        numpy.ones((500, 500)) @ numpy.ones((500, 500))
+    print(found[0](), inside, os.environ.get("OPENBLAS_NUM_THREADS"))
+"""
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1 2 None"), ("2", "2 2 2"), ("1", "1 1 1")])
+def test_numpy_multiplies_in_one_thread_unless_it_is_told_otherwise(given: str | None, expected: str) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(models.__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        environment.pop(name, None)
+    if given is not None:
+        if given > str(len(os.sched_getaffinity(0))):
+            pytest.skip("OpenBLAS takes no more threads than there are cores")
+        environment["OPENBLAS_NUM_THREADS"] = given
+    run = subprocess.run([sys.executable, "-c", ARITHMETIC], env=environment, capture_output=True, text=True, check=True)
+    if not run.stdout:
+        pytest.skip("numpy has another library than OpenBLAS here")
+    assert run.stdout.strip() == expected
+
+
+def test_arithmetic_restores_after_an_error() -> None:
+    pytest.importorskip("numpy")
+    found = threads._openblas()
+    if found is None:
+        pytest.skip("numpy has another library than OpenBLAS here")
+    before = found[0]()
+    with pytest.raises(ValueError, match="x"), threads.arithmetic(before + 1):
+        raise ValueError("x")
+    assert found[0]() == before
