@@ -28,6 +28,8 @@ EXACT_ROWS = 10_000
 # Candidates that an index scan keeps for a recall@10, measured over 30,000 package descriptions with questions that no row was made of
 # (tests/benchmarks/bench_search.py): .923 at 100, .958 at 200, .978 at 400, .987 at 800.
 EF_SEARCH = ((0.92, 100), (0.95, 200), (0.98, 400), (0.985, 800))
+# The same over codes, which miss by themselves half of what may be missed, see `pgembed.codepaths`.
+CODE_EF_SEARCH = ((0.95, 200), (0.98, 400), (0.99, 600))
 DEFAULT_RECALL = 0.98
 CANDIDATES_PER_RESULT = 4
 EF_SEARCH_LIMIT = 1000  # pgvector's own
@@ -109,7 +111,8 @@ def plan(db: Database, column: Column, output: str, request: Request) -> Plan:
     else:
         statement = _code(column, output, condition, request, candidates) if candidates else _index(column, output, condition, request)
         if candidates is not None or column.index_method == "hnsw":
-            enough = next((size for recall, size in EF_SEARCH if _recall(request) <= recall), EF_SEARCH_LIMIT)
+            known = CODE_EF_SEARCH if candidates else EF_SEARCH
+            enough = next((size for recall, size in known if _recall(request) <= recall), EF_SEARCH_LIMIT)
             each = CANDIDATES_PER_RESULT if column.chunks is None else CHUNKS_PER_RESULT
             ef_search = min(EF_SEARCH_LIMIT, max(enough, each * (request.k or 0), candidates.number if candidates else 0))
             settings = (

@@ -105,7 +105,7 @@ def codecs(place: Path, path: Path) -> bool:
             panel.scatter(row[2], missed, marker=MARKS[row[1]], s=36, **hollow)
         panel.set(xscale="log", yscale="log", xlabel="bytes of a code (a vector has 1,536)", title=f"{name}: recall@10 after rescoring 100")
         panel.invert_yaxis()
-        panel.set_yticks([0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001], [".90", ".95", ".98", ".99", ".995", ".998", ".999"])
+        panel.set_yticks([0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 5e-4], [".90", ".95", ".98", ".99", ".995", ".998", ".999", "all"])
         panel.set_xticks([24, 48, 96, 192, 384], ["24", "48", "96", "192", "384"])
         panel.minorticks_off()
         panel.grid(alpha=0.3)
