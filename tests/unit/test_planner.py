@@ -300,7 +300,9 @@ def test_rows_without_a_key_are_found_again_by_their_place(monkeypatch: pytest.M
     assert 'ON "product".tableoid = "pgembed best".k0 AND "product".ctid = "pgembed best".k1' in made.statement
 
 
-@pytest.mark.parametrize(("number", "recall", "ef_search"), [(120, 0.92, "120"), (120, None, "400"), (120, 0.99, "600"), (700, None, "700")])
+@pytest.mark.parametrize(
+    ("number", "recall", "ef_search"), [(120, 0.92, "120"), (120, None, "400"), (120, 0.99, "600"), (700, None, "700")]
+)
 def test_the_scan_of_codes_is_as_wide_as_its_candidates(
     monkeypatch: pytest.MonkeyPatch, number: int, recall: float | None, ef_search: str
 ) -> None:
