@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pgembed import errors
@@ -86,6 +86,10 @@ class Table:
             f'table "{self.name}" has no primary key',
             hint=f"ALTER TABLE {self.sql} ADD PRIMARY KEY (...), then try again.",
         )
+
+
+# Writes one statement on the registry, where the caller owns the table: (table, statement, types, values).
+Writer = Callable[[Table, str, Sequence[str], Sequence[object]], None]
 
 
 @dataclass(frozen=True)

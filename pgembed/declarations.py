@@ -8,16 +8,13 @@ own instead (see `pgembed.chunked`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from pgembed import chunked, columns, errors, expressions, following
 from pgembed.codes import adding
-from pgembed.columns import Chunks, Column, RowFunction, Table, quote
+from pgembed.columns import Chunks, Column, RowFunction, Table, Writer, quote
 from pgembed.database import Database
-
-Writer = Callable[[Table, str, Sequence[str], Sequence[object]], None]
 
 
 class ModelLike(Protocol):

@@ -10,16 +10,15 @@ from __future__ import annotations
 import hashlib
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import Protocol
 
 from pgembed import chunked, errors, following, indexing, text
 from pgembed.chunks import Chunk
 from pgembed.columns import Column, quote
 from pgembed.database import Database, Row
-from pgembed.sharing import Shared
+from pgembed.sharing import Encoder, Shared
 
 PROGRESS_SECONDS = 5.0
 BATCH_LIMIT = 100_000
@@ -27,18 +26,6 @@ BATCH_LIMIT = 100_000
 STALE, CUT, STALE_CUT, FAILED = b"\x00", b"\x01", b"\x02", b"\xff"
 # Rows of a column over chunks that are read at a time: their texts are long, and stay in memory until they are embedded.
 LONG_ROWS = 50
-
-
-class Encoder(Protocol):
-    """A model, as refresh sees it. ``check`` is called now and then, so that a cancel takes effect."""
-
-    def encode(self, texts: Sequence[str], check: Callable[[], None]) -> tuple[list[bytes], list[bool]]:
-        """Images of the embeddings of texts, in order, and of which the end was cut at the model's limit."""
-        ...
-
-    def split(self, source: str, tokens: int, overlap: int, check: Callable[[], None]) -> list[Chunk]:
-        """The chunks of a text, as `pgembed.chunks.split` makes them."""
-        ...
 
 
 @dataclass

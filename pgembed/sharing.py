@@ -11,17 +11,28 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pgembed import errors
 
 if TYPE_CHECKING:
     from pgembed.chunks import Chunk
-    from pgembed.refresh import Encoder
 
 MOST_BYTES = 64 << 20
 # Of an entry, beside its image: the key, the objects around both, and the place in the dictionary.
 _ENTRY_BYTES = 400
+
+
+class Encoder(Protocol):
+    """A model, as refresh sees it. ``check`` is called now and then, so that a cancel takes effect."""
+
+    def encode(self, texts: Sequence[str], check: Callable[[], None]) -> tuple[list[bytes], list[bool]]:
+        """Images of the embeddings of texts, in order, and of which the end was cut at the model's limit."""
+        ...
+
+    def split(self, source: str, tokens: int, overlap: int, check: Callable[[], None]) -> list[Chunk]:
+        """The chunks of a text, as `pgembed.chunks.split` makes them."""
+        ...
 
 
 @dataclass(slots=True)

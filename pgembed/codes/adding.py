@@ -16,7 +16,7 @@ from pgembed.columns import Column, Table, literal, quote
 from pgembed.database import Database, Row
 
 if TYPE_CHECKING:
-    from pgembed.declarations import Writer
+    from pgembed.columns import Writer
 
 # PostgreSQL fires triggers in the order of their names. Any of them may change the vector, so this one should be the last.
 _TRIGGER = "zz_pgembed_"

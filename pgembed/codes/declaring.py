@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pgembed import columns, errors, following
 from pgembed.codes import catalogue, rendering, training
 from pgembed.codes.catalogue import CodecRow
-from pgembed.columns import Column, Table, quote
+from pgembed.columns import Column, Table, Writer, quote
 from pgembed.database import Database
-from pgembed.declarations import Writer
 
 if TYPE_CHECKING:
     from pgembed.codes.rendering import Objects

@@ -15,9 +15,8 @@ from pgembed.codes import catalogue, declaring, measuring, training
 from pgembed.codes import queries as asking
 from pgembed.codes.catalogue import CodecRow
 from pgembed.codes.measuring import Result
-from pgembed.columns import Column
+from pgembed.columns import Column, Writer
 from pgembed.database import Database
-from pgembed.declarations import Writer
 
 # A change of recall that matters, if the queries' chance can't explain it.
 MATTERS = 0.01

@@ -21,7 +21,7 @@ from pgembed.models import threads
 
 if TYPE_CHECKING:
     from pgembed.codecs.contract import Codec
-    from pgembed.declarations import Writer
+    from pgembed.columns import Writer
 
 PROGRESS_SECONDS = 5.0
 BATCH_LIMIT = 100_000

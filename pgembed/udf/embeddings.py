@@ -128,7 +128,7 @@ def states() -> list[dict[str, Any]]:
 
 
 class _Encoder:
-    """`pgembed.refresh.Encoder` of a column's model, which is loaded when it is first needed."""
+    """`pgembed.sharing.Encoder` of a column's model, which is loaded when it is first needed."""
 
     def __init__(self, column: columns.Column) -> None:
         self._column = column
