@@ -19,6 +19,11 @@ MOST_BITS, MOST_DIMS = 64_000, 4_000
 MOST_COVERED = 2_500
 
 
+# Codes tie, so a graph over them wants a wider look while it is built than pgvector's 64: over 63,166 codes of 1,152 bits recall@10 at
+# ef_search 200 and 150 rescored was .988 with 64 and .991 with 90, which builds a tenth more slowly and answers at smaller ef_search.
+EF_CONSTRUCTION = 90
+
+
 def missing(db: Database, code: Code, column: Column, covering: Sequence[str] | None) -> list[str]:
     """Statements, in order; see `pgembed.code_indexes` in SQL. [] where nothing is missing.
 
@@ -41,7 +46,9 @@ def missing(db: Database, code: Code, column: Column, covering: Sequence[str] | 
     places = _places(db, code)
     wanted: list[tuple[str, list[str], int]] = []
     if code.codec.kind != "bytes":
-        wanted.append((f"USING hnsw ({code.sql} {_operator_class(code, column)})", [code.name], 1))
+        wanted.append(
+            (f"USING hnsw ({code.sql} {_operator_class(code, column)}) WITH (ef_construction = {EF_CONSTRUCTION})", [code.name], 1)
+        )
     if covering is not None:
         keys, carried = _covered(db, code, covering)
         shown = f"({', '.join(map(quote, keys))}) INCLUDE ({', '.join(map(quote, carried))})"

@@ -278,16 +278,21 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--rows", type=int, default=corpora.ROWS)
     parser.add_argument("--queries", type=int, default=corpora.QUERIES)
+    parser.add_argument("--only", default="encoding,recommended,index", help="parts, with commas between")
     options = parser.parse_args()
+    parts = options.only.split(",")
     if options.quick:
         options.rows, options.queries = 2_000, 20
     with psycopg.connect(os.environ["PGEMBED_URL"], autocommit=True, prepare_threshold=2) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pgembed CASCADE")
         corpus = corpora.packages(options.rows, options.queries)
-        encoding(connection, corpus)
-        recommendations(connection, options.rows, options.queries, options.quick)
-        index(connection, corpus)
-        if not options.quick:
+        if "encoding" in parts:
+            encoding(connection, corpus)
+        if "recommended" in parts:
+            recommendations(connection, options.rows, options.queries, options.quick)
+        if "index" in parts:
+            index(connection, corpus)
+        if "index" in parts and not options.quick:
             index(connection, corpora.papers(options.rows, options.queries))
         connection.execute("DROP TABLE IF EXISTS bench_codes CASCADE")
 

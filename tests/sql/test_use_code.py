@@ -77,7 +77,7 @@ def test_dropping_the_active_code_leaves_none(filled: Connection) -> None:
 def test_missing_indexes_are_named_until_they_are_built(filled: Connection, code: str, opclass: str) -> None:
     arguments = f"'dot', '{code}', '{{place}}'"
     assert statements(filled, arguments) == [
-        f'CREATE INDEX CONCURRENTLY ON public.dot USING hnsw ("{code}" public.{opclass})',
+        f'CREATE INDEX CONCURRENTLY ON public.dot USING hnsw ("{code}" public.{opclass}) WITH (ef_construction = 90)',
         f'CREATE INDEX CONCURRENTLY ON public.dot ("place") INCLUDE ("id", "{code}")',
     ]
     build(filled, arguments)
