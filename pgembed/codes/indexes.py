@@ -19,8 +19,9 @@ MOST_BITS, MOST_DIMS = 64_000, 4_000
 MOST_COVERED = 2_500
 
 
-# Codes tie, so a graph over them wants a wider look while it is built than pgvector's 64. Over 63,166 codes of 768 bits, 200 of 250 candidates
-# rescored, recall@10 was .988 with 64, .989 with 76 and .991 with 90; building took .60, .62 and .75 of the time of HNSW over the vectors.
+# Codes tie, so a graph over them wants a wider look while it is built than pgvector's 64. Over 63,166 codes of 768 bits, 200 of 250
+# candidates rescored, recall@10 was .988 with 64, .989 with 76 and .991 with 90; building took .60, .62 and .75 of the time of HNSW over
+# the vectors.
 EF_CONSTRUCTION = 90
 
 
