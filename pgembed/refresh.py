@@ -131,9 +131,9 @@ def _read(db: Database, column: Column, after: list[str] | None, limit: int) -> 
     types, values = (["pg_catalog.text[]"], [after]) if after is not None else ([], [])
     try:
         with db.subtransaction():
-            return _evaluate(db, column, evaluated + page + order, types, values)
+            return evaluate(db, column, evaluated + page + order, types, values)
     except Exception as error:
-        if not _is_data_error(error):
+        if not is_data_error(error):
             raise
     # Some row's source fails: the page is read without sources, then each row's by itself.
     rows = db.execute(chosen("NULL") + page + order, types, values)
@@ -145,15 +145,15 @@ def _read_one(db: Database, column: Column, evaluated: str, row: Row) -> Row:
     same = " AND ".join(f"t.{name} = $1[{position}]::{kind}" for position, (name, kind) in enumerate(keys, 1))
     try:
         with db.subtransaction():
-            found = _evaluate(db, column, f"{evaluated} AND {same}", ["pg_catalog.text[]"], [row["key"]])
+            found = evaluate(db, column, f"{evaluated} AND {same}", ["pg_catalog.text[]"], [row["key"]])
             return found[0] if found else {**row, "gone": True}
     except Exception as error:
-        if not _is_data_error(error):
+        if not is_data_error(error):
             raise
         return {**row, "error": getattr(error, "sqlstate", None)}
 
 
-def _evaluate(db: Database, column: Column, statement: str, types: Sequence[str], values: Sequence[object]) -> list[Row]:
+def evaluate(db: Database, column: Column, statement: str, types: Sequence[str], values: Sequence[object]) -> list[Row]:
     """Run a statement that evaluates the source, where that has no rights but the table owner's.
 
     Having become the owner is not enough: what runs under SET ROLE may RESET it, but not inside of a SECURITY DEFINER function. The
@@ -175,7 +175,7 @@ def _evaluate(db: Database, column: Column, statement: str, types: Sequence[str]
     return db.execute(statement, types, values)
 
 
-def _is_data_error(error: Exception) -> bool:
+def is_data_error(error: Exception) -> bool:
     """An error of the row's data or of the source's own code, not of the server, a lock, a limit or a cancel."""
     sqlstate = getattr(error, "sqlstate", None)
     return isinstance(sqlstate, str) and sqlstate[:2] in ("22", "23", "38", "39", "P0", "2F", "21")
@@ -265,7 +265,7 @@ def _write(db: Database, column: Column, encode: Encoder, rows: list[Row], _: Ta
     hashed = quote(str(column.hash_column))
     types, arrays, named, join = _key_arrays(column, [row["key"] for row in rows], 4)
     cast = "" if column.type == "vector" else f"::{column.vector_schema}.{column.type}"
-    done = _evaluate(
+    done = evaluate(
         db,
         column,
         f"WITH made AS (SELECT * FROM {_unnest('$1', '$2', '$3', *named[0])} AS m (image, hash, cut, {', '.join(named[1])})),"
@@ -295,7 +295,7 @@ def _write_chunks(db: Database, column: Column, encode: Encoder, rows: list[Row]
     hashes = [_hash(row["source"]) for row in rows]
     hashed = quote(str(column.hash_column))
     types, arrays, named, join = _key_arrays(column, [row["key"] for row in rows], 4)
-    done = _evaluate(
+    done = evaluate(
         db,
         column,
         f"WITH made AS (SELECT * FROM {_unnest('$1', '$2', '$3', *named[0])} AS m (hash, cut, position, {', '.join(named[1])}))"
@@ -332,7 +332,7 @@ def _mark(
     types, arrays, named, join = _key_arrays(column, keys, 4)
     vector = f", {column.sql} = NULL" if clear and column.chunks is None else ""
     still = f" AND pgembed._source_hash({source_call(column)}) IS NOT DISTINCT FROM m.read" if read is not None else ""
-    rows = _evaluate(
+    rows = evaluate(
         db,
         column,
         f"WITH made AS (SELECT * FROM {_unnest('$1', '$2', '$3', *named[0])} AS m (hash, read, position, {', '.join(named[1])}))"

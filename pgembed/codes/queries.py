@@ -210,11 +210,11 @@ def _texts(db: Database, column: Column, places: list[Place]) -> list[str | None
     values = [[table for table, _ in places], [place for _, place in places]]
     try:
         with following.as_owner(db, column.table), db.subtransaction():
-            found = refreshing._evaluate(db, column, statement, ["pg_catalog.oid[]", "pg_catalog.text[]"], values)
+            found = refreshing.evaluate(db, column, statement, ["pg_catalog.oid[]", "pg_catalog.text[]"], values)
     except errors.PgembedError:
         raise
     except Exception as error:
-        if not refreshing._is_data_error(error):
+        if not refreshing.is_data_error(error):
             raise
         raise errors.NotReady(
             f"the source fails for a row (SQLSTATE {getattr(error, 'sqlstate', None)})",

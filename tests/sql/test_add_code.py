@@ -282,3 +282,7 @@ def test_a_column_over_chunks_is_refused(doc: Connection, refused: Refused) -> N
     doc.execute("CREATE TABLE t AS SELECT pgembed.embed(title) AS e FROM doc; SELECT pgembed.adopt_embedding('t', 'e', 'all-minilm-l6-v2')")
     doc.execute("SELECT pgembed.train_codec('t_sign', 't', 'sign', measure => false)")
     refused(doc, "0A000", "SELECT pgembed.add_code('doc', 't_sign')", message="over chunks")
+
+
+def test_an_empty_name_of_a_column_is_refused(dots: Connection, refused: Refused) -> None:
+    refused(dots, "22023", "SELECT pgembed.add_code('dot', 'dot_sign', column_name => '')")

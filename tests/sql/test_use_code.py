@@ -164,7 +164,7 @@ def test_partitions_are_indexed_concurrently_and_their_table_takes_them_up(dots:
 
 
 def test_indexes_that_cannot_be_are_refused(filled: Connection, refused: Refused) -> None:
-    for covering, sqlstate in (("{}", "22023"), ("{dot_sign}", "22023"), ("{x}", "42703"), ("{NULL}", "22004")):
+    for covering, sqlstate in (("{}", "22023"), ("{dot_sign}", "22023"), ("{e}", "22023"), ("{x}", "42703"), ("{NULL}", "22004")):
         refused(filled, sqlstate, "SELECT pgembed.code_indexes('dot', 'dot_sign', %s::name[])", [covering])
     filled.execute("SELECT pgembed.add_code('dot', 'dot_sign', 'other')")
     refused(filled, "55000", "SELECT pgembed.code_indexes('dot', 'other')", message="not filled", hint="fill_code")
