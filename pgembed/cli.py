@@ -97,8 +97,8 @@ def _ready(options: argparse.Namespace) -> server.Server:
     found = _server(options)
     found.start(throw_away=getattr(options, "throw_away", False))
     if not found.install_extension():
-        say = "the definitions in sql/ changed, not the version: this server has the old ones, until pgembed server remove"
-        print(f"pgembed: {say}", file=sys.stderr)
+        say = "the definitions in sql/ changed, not the version, and tables or models of yours use the old ones"
+        print(f"pgembed: {say}\nhint: pgembed server remove deletes them with this server's data", file=sys.stderr)
     return found
 
 

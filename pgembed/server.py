@@ -46,6 +46,33 @@ host   all  all      ::1/128       scram-sha-256
 """
 HBA_ANYWHERE = "host   all  all      all           scram-sha-256\n"
 
+# The event triggers are off because older ones may call functions that the newer package no longer has.
+DROP_UNUSED = """
+BEGIN;
+DO $body$
+DECLARE trigger name;
+BEGIN
+    FOR trigger IN
+        SELECT t.evtname
+        FROM pg_event_trigger AS t
+        JOIN pg_depend AS d ON d.classid = 'pg_event_trigger'::regclass AND d.objid = t.oid AND d.deptype = 'e'
+        JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'pgembed'
+    LOOP
+        EXECUTE format('ALTER EVENT TRIGGER %I DISABLE', trigger);
+    END LOOP;
+    IF EXISTS (SELECT FROM pgembed._model)
+        OR EXISTS (
+            SELECT FROM (SELECT table_name FROM pgembed._embedding UNION SELECT target FROM pgembed._linker) AS used
+            JOIN pg_class AS c ON c.oid = used.table_name AND c.relnamespace IS DISTINCT FROM to_regnamespace('demo')
+        ) THEN
+        RAISE EXCEPTION 'somebody uses it';
+    END IF;
+END $body$;
+DROP SCHEMA IF EXISTS demo CASCADE;
+DROP EXTENSION pgembed;
+COMMIT;
+"""
+
 CONF = "# Written at each start; settings of your own belong into data/postgresql.conf.\n"
 UNSAFE = """\
 # A server to be thrown away: nothing in it need survive a crash.
@@ -156,8 +183,11 @@ class Server:
     def install_extension(self) -> bool:
         """Create or update the extension in the database ``postgres``.
 
+        Its objects may be older ones of the same version, as after a pull of a checkout, or while somebody works on ``sql/``. Where nobody
+        but the demo has used them they are made anew.
+
         Returns:
-            False where its objects are older ones of the same version, as while somebody works on ``sql/``.
+            False where older ones stay, for somebody's tables or models need them.
         """
         made = self.folder / "extension.sha256"
         script = hashlib.sha256(install.extension_script().encode()).hexdigest()
@@ -165,8 +195,12 @@ class Server:
             install.write_extension(self.copy.extension)
             found = self.query("SELECT extversion FROM pg_extension WHERE extname = 'pgembed'")
             if found == __version__:
-                return made.exists() and made.read_text() == script
-            if found:
+                if made.exists() and made.read_text() == script:
+                    return True
+                if not self._drop_unused():
+                    return False
+                self.query("CREATE EXTENSION pgembed CASCADE")
+            elif found:
                 self.query(f"ALTER EXTENSION pgembed UPDATE TO '{__version__}'")
             else:
                 self.query("CREATE EXTENSION pgembed CASCADE")
@@ -214,6 +248,14 @@ class Server:
         os.chdir("/")
         program = str(self.copy.bindir / "postgres")  # in full also as its own name: by that it finds its libraries
         os.execve(program, [program, "-D", str(self.data)], postgres.environment())
+
+    def _drop_unused(self) -> bool:
+        """Drop the extension and the demo's schema where nothing else uses them; False, and nothing dropped, where something does."""
+        try:
+            self.query(DROP_UNUSED)
+        except errors.NotReady:
+            return False
+        return True
 
     def _create(self) -> None:
         # Made under another name, so that one cut short is never taken for a cluster.

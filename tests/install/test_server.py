@@ -66,11 +66,34 @@ def test_installing_twice_changes_nothing(private: server.Server) -> None:
     assert value(private, "SELECT pgembed.version()") == __version__
 
 
-def test_changed_definitions_of_the_same_version_are_noticed(private: server.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_definitions_of_the_same_version_are_made_anew(private: server.Server, monkeypatch: pytest.MonkeyPatch) -> None:
     private.install_extension()
+    with psycopg.connect(private.url(), autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA demo CREATE TABLE item (name text PRIMARY KEY)")
+        connection.execute("SELECT pgembed.add_embedding('demo.item', 'name')")
+        connection.execute("ALTER EXTENSION pgembed DROP FUNCTION pgembed.version()")
+        connection.execute("DROP FUNCTION pgembed.version()")  # as if the older definitions had none
     script = install.extension_script()
     monkeypatch.setattr(install, "extension_script", lambda: script + "-- changed\n")
-    assert not private.install_extension()
+    assert private.install_extension()
+    assert private.install_extension()
+    assert value(private, "SELECT pgembed.version()") == __version__
+    assert value(private, "SELECT to_regnamespace('demo')") is None
+
+
+def test_changed_definitions_that_somebody_uses_stay(private: server.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    private.install_extension()
+    with psycopg.connect(private.url(), autocommit=True) as connection:
+        connection.execute("CREATE TABLE mine (name text PRIMARY KEY)")
+        connection.execute("SELECT pgembed.add_embedding('mine', 'name')")
+        script = install.extension_script()
+        monkeypatch.setattr(install, "extension_script", lambda: script + "-- changed\n")
+        assert not private.install_extension()
+        assert value(private, "SELECT count(*) FROM pgembed.embeddings") == 1
+        enabled = "SELECT bool_and(evtenabled <> 'D') FROM pg_event_trigger WHERE evtname LIKE '%pgembed%'"
+        assert value(private, enabled)  # what was tried is undone
+        connection.execute("DROP TABLE mine")
+    assert private.install_extension()
 
 
 def test_embedded_python_finds_our_packages_first(private: server.Server) -> None:
