@@ -54,11 +54,15 @@ class Table:
     def alias(self) -> str:
         return quote(self.name)
 
-    def key_text(self, alias: str) -> str:
-        """SQL for a row's key as text: the value of a simple key, a JSON array of a composite one."""
+    def key_text(self, alias: str, names: Sequence[str] = ()) -> str:
+        """SQL for a row's key as text: the value of a simple key, a JSON array of a composite one.
+
+        Args:
+            names: what its columns are called there; () for their own names.
+        """
         if not self.keys:
             raise self.no_key()
-        columns = [f"{alias}.{column}" for column, _ in self.keys]
+        columns = [f"{alias}.{column}" for column in names or [name for name, _ in self.keys]]
         if len(columns) == 1:
             return f"{columns[0]}::pg_catalog.text"
         return f"pg_catalog.jsonb_build_array({', '.join(columns)})::pg_catalog.text"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import plpy
@@ -10,27 +9,6 @@ import plpy
 from pgembed import columns, errors, planner, vectors
 from pgembed.udf import boundary
 from pgembed.udf.connection import DATABASE
-
-
-@boundary
-def relation_of(of: str | None) -> str:
-    """Body of `pgembed._relation_of`.
-
-    Raises:
-        errors.WrongObjectType: the type is not the row type of a table.
-    """
-    rows = DATABASE.execute(
-        "SELECT c.oid::pg_catalog.regclass AS relation, c.relkind FROM pg_catalog.pg_type AS t"
-        " JOIN pg_catalog.pg_class AS c ON c.oid = t.typrelid WHERE t.oid = $1",
-        ["pg_catalog.regtype"],
-        [of],
-    )
-    if not rows or rows[0]["relkind"] not in "rpvmf":
-        raise errors.WrongObjectType(
-            f"the first argument must be of a table's row type, not {of}",
-            hint="Write NULL::product to search the table product, NULL::public.point where a type has the table's name.",
-        )
-    return str(rows[0]["relation"])
 
 
 @boundary
@@ -46,9 +24,10 @@ def plan(
     recall: float | None,
     exact: bool | None,
     leave_out: str | None,
+    path: planner.Path | None = None,
 ) -> dict[str, Any]:
     """Body of `pgembed._plan_search`."""
-    column = columns.column(DATABASE, target, column_name)
+    facts = planner.look(DATABASE, target, column_name)
     request = planner.Request(
         query_dim=None if query is None else vectors.sent_dim(query),
         query=query,
@@ -59,10 +38,19 @@ def plan(
         recall=recall,
         exact=bool(exact),
         leave_out=leave_out,
+        path=path,
     )
-    made = asdict(planner.plan(DATABASE, column, output, request))
-    made["settings"] = list(made["settings"])
-    return made
+    made = planner.plan(DATABASE, facts, output, request)
+    return {
+        "statement": made.statement,
+        "path": made.path,
+        "reason": made.reason,
+        "estimated_rows": made.estimated_rows,
+        "settings": list(made.settings),
+        "unembedded": made.unembedded,
+        "code": made.code,
+        "mask": made.mask,
+    }
 
 
 @boundary

@@ -5,15 +5,39 @@
 
 CREATE OR REPLACE FUNCTION pgembed._relation_of(of regtype)
 RETURNS regclass
-LANGUAGE plpython3u
-STABLE PARALLEL UNSAFE
+LANGUAGE plpgsql
+STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
-AS $python$
-from pgembed.udf import search
-return search.relation_of(of)
-$python$;
+AS $$
+DECLARE
+    relation regclass;
+BEGIN
+    SELECT c.oid::regclass INTO relation FROM pg_type AS t JOIN pg_class AS c ON c.oid = t.typrelid
+    WHERE t.oid = of AND c.relkind IN ('r', 'p', 'v', 'm', 'f');
+    IF NOT found THEN
+        RAISE wrong_object_type USING
+            MESSAGE = format('pgembed: the first argument must be of a table''s row type, not %s', coalesce(of::text, 'NULL')),
+            HINT = 'Write NULL::product to search the table product, NULL::public.point where a type has the table''s name.';
+    END IF;
+    RETURN relation;
+END;
+$$;
 
 COMMENT ON FUNCTION pgembed._relation_of(regtype) IS 'internal: the table whose row type this is';
+
+-- Says when the statement that calls it was planned, for an immutable function is evaluated then: see pgembed.planner.facts.
+CREATE OR REPLACE FUNCTION pgembed._planned()
+RETURNS timestamptz
+LANGUAGE plpgsql
+IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN clock_timestamp();
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed._planned() IS 'internal: when the statement that calls it was planned';
 
 CREATE OR REPLACE FUNCTION pgembed._sent(query vector)
 RETURNS bytea
@@ -24,22 +48,22 @@ RETURN vector_send(query);
 COMMENT ON FUNCTION pgembed._sent(vector) IS 'internal: vector_send() of pgvector, in whichever schema it lives';
 
 -- The statement is one SELECT over the caller's table; its parameters are $1 params, $2 query vector, $3 k, $4 max_distance, $5 the
--- key to leave out, and $6 the query's code as text.
+-- key to leave out, $6 the query's code as text, and $7 its mask.
 CREATE OR REPLACE FUNCTION pgembed._plan_search(
     target regclass, output text, query bytea, k int, filter text, params jsonb, column_name name, max_distance float8,
-    recall float8, exact boolean, leave_out text,
+    recall float8, exact boolean, leave_out text, by_path text,
     OUT statement text, OUT path text, OUT reason text, OUT estimated_rows float8, OUT settings text[], OUT unembedded text,
-    OUT code text
+    OUT code text, OUT mask text
 )
 LANGUAGE plpython3u
 VOLATILE PARALLEL UNSAFE  -- in a stable function PostgreSQL refuses EXPLAIN, which changes nothing
 COST 1000
 AS $python$
 from pgembed.udf import search
-return search.plan(target, output, query, k, filter, params, column_name, max_distance, recall, exact, leave_out)
+return search.plan(target, output, query, k, filter, params, column_name, max_distance, recall, exact, leave_out, by_path)
 $python$;
 
-COMMENT ON FUNCTION pgembed._plan_search(regclass, text, bytea, int, text, jsonb, name, float8, float8, boolean, text) IS
+COMMENT ON FUNCTION pgembed._plan_search(regclass, text, bytea, int, text, jsonb, name, float8, float8, boolean, text, text) IS
     'internal: the statement that answers a search, and why';
 
 CREATE OR REPLACE FUNCTION pgembed._set(settings text[])
@@ -102,10 +126,10 @@ DECLARE
     found bigint;
 BEGIN
     SELECT * INTO plan FROM pgembed._plan_search(
-        relation, 'item', pgembed._sent(query), k, filter, params, column_name, max_distance, recall, exact, leave_out
+        relation, 'item', pgembed._sent(query), k, filter, params, column_name, max_distance, recall, exact, leave_out, NULL
     );
     undo := pgembed._set(plan.settings);
-    RETURN QUERY EXECUTE plan.statement USING params, query, k, max_distance, leave_out, plan.code;
+    RETURN QUERY EXECUTE plan.statement USING params, query, k, max_distance, leave_out, plan.code, plan.mask;
     GET DIAGNOSTICS found = ROW_COUNT;
     PERFORM pgembed._set(undo);
     IF found OPERATOR(pg_catalog.<) k THEN
@@ -176,9 +200,9 @@ $$;
 COMMENT ON FUNCTION pgembed.search_like(anyelement, text, int, text, jsonb, name, float8, float8, boolean) IS
     'the k rows nearest to a row, itself left out; a composite key is a JSON array; a row in chunks is where their mean is';
 
-CREATE OR REPLACE FUNCTION pgembed.search_keys(
-    target regclass, query vector, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
-    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false
+CREATE OR REPLACE FUNCTION pgembed._search_keys(
+    target regclass, query vector, k int, filter text, params jsonb, column_name name, max_distance float8, recall float8, exact boolean,
+    by_path text
 )
 RETURNS TABLE (key text, distance float8, rank int)
 LANGUAGE plpgsql
@@ -192,15 +216,34 @@ DECLARE
     found bigint;
 BEGIN
     SELECT * INTO plan FROM pgembed._plan_search(
-        relation, 'key', pgembed._sent(query), k, filter, params, column_name, max_distance, recall, exact, NULL
+        relation, 'key', pgembed._sent(query), k, filter, params, column_name, max_distance, recall, exact, NULL, by_path
     );
     undo := pgembed._set(plan.settings);
-    RETURN QUERY EXECUTE plan.statement USING params, query, k, max_distance, NULL::text, plan.code;
+    RETURN QUERY EXECUTE plan.statement USING params, query, k, max_distance, NULL::text, plan.code, plan.mask;
     GET DIAGNOSTICS found = ROW_COUNT;
     PERFORM pgembed._set(undo);
     IF found OPERATOR(pg_catalog.<) k THEN
         PERFORM pgembed._tell_unembedded(plan.unembedded, params, relation);
     END IF;
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed._search_keys(regclass, vector, int, text, jsonb, name, float8, float8, boolean, text) IS
+    'internal: search_keys() by one of the planner''s paths, for measuring; NULL leaves the choice to it';
+
+CREATE OR REPLACE FUNCTION pgembed.search_keys(
+    target regclass, query vector, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
+    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false
+)
+RETURNS TABLE (key text, distance float8, rank int)
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+COST 10000 ROWS 10
+AS $$
+BEGIN
+    RETURN QUERY SELECT s.key, s.distance, s.rank FROM pgembed._search_keys(
+        target, query, k, filter, params, column_name, max_distance, recall, exact, NULL
+    ) AS s;
 END;
 $$;
 
@@ -239,7 +282,7 @@ AS $$
 BEGIN
     RETURN QUERY SELECT e.property, e.value
     FROM pgembed._plan_search(
-        pgembed._relation_of(pg_catalog.pg_typeof(of)), 'item', pgembed._sent(query), k, filter, params, column_name, max_distance, recall, exact, NULL
+        pgembed._relation_of(pg_catalog.pg_typeof(of)), 'item', pgembed._sent(query), k, filter, params, column_name, max_distance, recall, exact, NULL, NULL
     ) AS p
     CROSS JOIN LATERAL (VALUES
         ('path', p.path), ('reason', p.reason), ('estimated rows', p.estimated_rows::text),

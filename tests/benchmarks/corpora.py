@@ -68,17 +68,33 @@ def packages(rows: int = ROWS, queries: int = QUERIES, model: str = MODEL) -> Co
 
 
 def papers(rows: int = ROWS, queries: int = QUERIES, model: str = MODEL, data: Path = DATA) -> Corpus:
-    """Abstracts of arXiv, the first ``rows`` of the data's uniform sample."""
+    """Abstracts of arXiv, the first ``rows`` of the data's uniform sample; of its last part those whose titles are not asked for."""
+    found, titles = arxiv(rows, queries, data)
+    return _embedded("papers", [paper["abstract"] for paper in found], titles[:queries], titles[queries:], model)
+
+
+def arxiv(rows: int, queries: int = QUERIES, data: Path = DATA) -> tuple[list[dict[str, str]], list[str]]:
+    """Papers to store, and titles of ``queries + EXAMPLES`` others."""
+    stored, asked = arxiv_rows(rows, queries, data)
+    return stored, [paper["title"] for paper in asked]
+
+
+def arxiv_rows(rows: int, queries: int = QUERIES, data: Path = DATA) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """The same, with all that is known of the others."""
     files = sorted((data / "tables" / "arxiv").glob("papers_*.csv.gz"))
     if not files:
         print(f"skipped: needs the arXiv tables, and {data} has none")
         raise SystemExit(0)
-    abstracts: list[str] = []
+    stored: list[dict[str, str]] = []
     for file in files[:-1]:
-        if len(abstracts) < rows:
-            abstracts += [paper["abstract"] for paper in _read(file)]
-    titles = random.Random(5).sample([paper["title"] for paper in _read(files[-1])], queries + EXAMPLES)
-    return _embedded("papers", abstracts[:rows], titles[:queries], titles[queries:], model)
+        if len(stored) < rows:
+            stored += _read(file)
+    last = _read(files[-1])
+    asked = random.Random(5).sample(range(len(last)), queries + EXAMPLES)
+    if len(stored) < rows:
+        left_out = set(asked)
+        stored += [paper for place, paper in enumerate(last) if place not in left_out]
+    return stored[:rows], [last[place] for place in asked]
 
 
 def _read(file: Path) -> list[dict[str, str]]:
@@ -87,7 +103,9 @@ def _read(file: Path) -> list[dict[str, str]]:
 
 
 def _embedded(name: str, texts: list[str], queries: list[str], examples: list[str], model: str) -> Corpus:
-    return Corpus(name, texts, _vectors(texts, model), _vectors(queries, model), _vectors(examples, model))
+    # in blocks: a larger table takes up what a smaller one has embedded
+    blocks = [_vectors(texts[first : first + ROWS], model) for first in range(0, len(texts), ROWS)]
+    return Corpus(name, texts, np.concatenate(blocks), _vectors(queries, model), _vectors(examples, model))
 
 
 def _vectors(texts: list[str], model: str) -> NDArray[np.float32]:

@@ -1,0 +1,179 @@
+"""rendering: access paths as SQL. Each is one statement that PostgreSQL plans and runs as the caller; see `pgembed.planner.contract.Plan`.
+
+Rows are fetched whole only once they are results: a candidate is its key and its distance. Where a graph gives fewer candidates than it
+was asked for, the same statement goes on by a path that misses nothing.
+"""
+
+from __future__ import annotations
+
+from pgembed.codes.catalogue import Code
+from pgembed.columns import Column, quote
+from pgembed.planner import coded
+from pgembed.planner.contract import Option, Request
+
+# Their names must be no table's: a filter's subquery would see them instead.
+NEAREST, BEST, CHUNK = quote("pgembed nearest"), quote("pgembed best"), quote("pgembed chunk")
+# Adding zero keeps PostgreSQL from ordering by the vector index, which would not be exact.
+PLUS_ZERO = "+ 0.0::pg_catalog.float8"
+
+
+def statement(column: Column, output: str, condition: str, request: Request, option: Option, code: Code | None, safe: Option) -> str:
+    """The statement of an option.
+
+    Args:
+        output: ``item`` for rows of the table's type, ``key`` for keys as text.
+        condition: as `filters.proven` returns it.
+        code: the codes that the option, or the safe one, reads.
+        safe: a path that misses nothing of its own accord, for where a graph gives too few.
+    """
+    if option.path in ("code", "index", "partial"):
+        return _graph(column, output, condition, request, option, code, safe)
+    return ranked(column, output, f"(\n    {_every(column, condition, request, option, code)}\n)")
+
+
+def _every(column: Column, condition: str, request: Request, option: Option, code: Code | None) -> str:
+    """The k nearest as key and distance, by a path that looks at every row that passes."""
+    if option.path == "exact":
+        return nearest(column, condition, request)
+    assert code is not None
+    return _rescored(column, request, _by_code(column, condition, request, option, code))
+
+
+def nearest(column: Column, condition: str, request: Request) -> str:
+    """The exact path."""
+    alias = column.table.alias
+    return (
+        f"SELECT {_named_places(column)}, ({distance(column)}) {PLUS_ZERO} AS distance\n    FROM {column.table.sql} AS {alias}\n"
+        f"    WHERE {where(column, condition, request)}\n    ORDER BY distance, {place(column)}{limit(request)}"
+    )
+
+
+def _by_code(column: Column, condition: str, request: Request, option: Option, code: Code) -> str:
+    alias = column.table.alias
+    graph = option.path == "code"
+    by = coded.distance(code, column, masked=not graph and code.codec.kind == "bits")
+    # a scan of codes must not be taken for one of the graph over them
+    order = by if graph else f"({by}) {PLUS_ZERO}"
+    return (
+        f"SELECT {_named_places(column)}\n    FROM {column.table.sql} AS {alias}\n"
+        f"    WHERE {where_row(column, condition, request)} AND {alias}.{code.sql} IS NOT NULL\n"
+        f"    ORDER BY {order} LIMIT {option.setting.candidates}"
+    )
+
+
+def _rescored(column: Column, request: Request, candidates: str) -> str:
+    """The k nearest of candidates, compared exactly."""
+    names = ", ".join(f"{BEST}.{name}" for name, _ in places(column))
+    near = "" if request.max_distance is None else f" AND ({distance(column)}) OPERATOR(pg_catalog.<=) $4"
+    return (
+        f"SELECT {names}, ({distance(column)}) {PLUS_ZERO} AS distance\n    FROM (\n    {candidates}\n    ) AS {BEST}\n"
+        f"    JOIN {column.table.sql} AS {column.table.alias} ON {same_row(column, BEST)}"
+        f" WHERE {column.table.alias}.{column.sql} IS NOT NULL{near}\n"
+        f"    ORDER BY distance, {place(column)}{limit(request)}"
+    )
+
+
+def _graph(column: Column, output: str, condition: str, request: Request, option: Option, code: Code | None, safe: Option) -> str:
+    alias = column.table.alias
+    if option.path == "code":
+        assert code is not None
+        scan = _by_code(column, condition, request, option, code)
+    else:
+        scan = (
+            f"SELECT {_named_places(column)}, {distance(column)} AS distance\n    FROM {column.table.sql} AS {alias}\n"
+            f"    WHERE {where(column, condition, request)}\n    ORDER BY {distance(column)} LIMIT {option.setting.candidates}"
+        )
+    # Where the index gave fewer, nothing is known of what it missed.
+    enough = f"(SELECT pg_catalog.count(*) FROM {NEAREST}) OPERATOR(pg_catalog.>=) {option.setting.candidates}"
+    names = ", ".join(f"{NEAREST}.{name}" for name, _ in places(column))
+    if option.path == "code":
+        best = _rescored(column, request, f"SELECT {names} FROM {NEAREST} WHERE {enough}")
+    else:
+        order = f"ROW({names})"
+        best = f"SELECT {names}, {NEAREST}.distance FROM {NEAREST} WHERE {enough}\n    ORDER BY {NEAREST}.distance, {order}{limit(request)}"
+    rest = _every(column, condition, request, safe, code)
+    found = (
+        f"(\n    (SELECT * FROM ({best}) AS {BEST})\n    UNION ALL\n    SELECT * FROM (\n    {rest}\n    ) AS every WHERE NOT {enough}\n)"
+    )
+    return f"WITH {NEAREST} AS MATERIALIZED (\n    {scan}\n)\n{ranked(column, output, found)}"
+
+
+def ranked(column: Column, output: str, found: str) -> str:
+    """The answer, made of keys and distances of the k nearest."""
+    alias = column.table.alias
+    if output == "item":
+        # "alias.*" is the whole row even where the table has a column of its own name
+        given = f"({alias}.*)::{column.table.sql}"
+        part = ", NULL::pg_catalog.text, NULL::pg_catalog.int4, NULL::pg_catalog.int4"
+        rows = f"{found} AS {BEST}\n    JOIN {column.table.sql} AS {alias} ON {same_row(column, BEST)}"
+    else:
+        given = column.table.key_text(BEST, [name for name, _ in places(column)])
+        part, rows = "", f"{found} AS {BEST}"
+    order = f"{BEST}.distance, ROW({', '.join(f'{BEST}.{name}' for name, _ in places(column))})"
+    return (
+        f"SELECT {given} AS answer, {BEST}.distance, pg_catalog.row_number() OVER (ORDER BY {order})::pg_catalog.int4 AS rank{part}\n"
+        f"FROM {rows} ORDER BY 3"
+    )
+
+
+def places(column: Column) -> list[tuple[str, str]]:
+    """What finds a row again, as (name in a list of candidates, column of the table)."""
+    # by key where there is one: a caller who may read some columns may not read ctid
+    found = [key for key, _ in column.table.keys] or ["tableoid", "ctid"]
+    return [(f"k{position}", name) for position, name in enumerate(found)]
+
+
+def same_row(column: Column, found: str) -> str:
+    """SQL that is true for the row of the table that a candidate is."""
+    return " AND ".join(f"{column.table.alias}.{place} = {found}.{name}" for name, place in places(column))
+
+
+def _named_places(column: Column) -> str:
+    return ", ".join(f"{column.table.alias}.{place} AS {name}" for name, place in places(column))
+
+
+def place(column: Column) -> str:
+    """SQL that puts rows at one distance in one order."""
+    return f"ROW({', '.join(f'{column.table.alias}.{name}' for _, name in places(column))})"
+
+
+def limit(request: Request) -> str:
+    """LIMIT, where the number of results has one."""
+    return "" if request.k is None else " LIMIT $3"
+
+
+def output_of(column: Column, output: str) -> str:
+    """SQL of what a search gives of a row."""
+    alias = column.table.alias
+    return column.table.key_text(alias) if output == "key" else f"({alias}.*)::{column.table.sql}"
+
+
+def distance(column: Column, alias: str | None = None) -> str:
+    """SQL of the distance between a row's vector and the query, ``$2``."""
+    query = "$2" if column.type == "vector" else f"$2::{column.vector_schema}.{column.type}"
+    return f"{alias or column.table.alias}.{column.sql} {column.operator} {query}"
+
+
+def no_vector(column: Column) -> str:
+    """SQL that is true for rows that no search can find."""
+    alias = column.table.alias
+    if column.chunks is None:
+        return f"{alias}.{column.sql} IS NULL"
+    same = column.chunks.of_row(CHUNK, alias, [key for key, _ in column.table.keys])
+    return f"NOT EXISTS (SELECT FROM {column.chunks.sql} AS {CHUNK} WHERE {same})"
+
+
+def where(column: Column, condition: str, request: Request) -> str:
+    """What a row must pass to be compared."""
+    parts = [f"{column.table.alias}.{column.sql} IS NOT NULL"]
+    if request.max_distance is not None:
+        parts.append(f"({distance(column)}) OPERATOR(pg_catalog.<=) $4")
+    return " AND ".join([where_row(column, condition, request), *parts])
+
+
+def where_row(column: Column, condition: str, request: Request) -> str:
+    """What a row must pass, whatever its vectors are."""
+    if request.leave_out is None:
+        return condition
+    left_out = f"NOT ({column.table.key_matches(column.table.alias, '$5')})"
+    return left_out if condition == "true" else f"{condition} AND {left_out}"
