@@ -19,8 +19,12 @@ class Database(Protocol):
     Statements carry PostgreSQL's own parameters (``$1``), with the type of each value in ``types``; values never become SQL text.
     """
 
-    def execute(self, statement: str, types: Sequence[str] = (), values: Sequence[object] = ()) -> list[Row]:
-        """Run one statement and return its rows, each a mapping of column name to value; [] where it returns none."""
+    def execute(self, statement: str, types: Sequence[str] = (), values: Sequence[object] = (), *, keep: bool = False) -> list[Row]:
+        """Run one statement and return its rows, each a mapping of column name to value; [] where it returns none.
+
+        Args:
+            keep: its plan for the session, also where there are no values.
+        """
         ...
 
     def prepare(self, statement: str, types: Sequence[str] = ()) -> None:

@@ -38,7 +38,7 @@ class PsycopgDatabase:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
 
-    def execute(self, statement: str, types: Sequence[str] = (), values: Sequence[object] = ()) -> list[Row]:
+    def execute(self, statement: str, types: Sequence[str] = (), values: Sequence[object] = (), *, keep: bool = False) -> list[Row]:
         """Run one statement, whose parameters are written $1."""
         with psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor:
             cursor.execute(statement.encode(), list(values) if types else None)

@@ -92,7 +92,8 @@ def _stamp(db: Database, target: str) -> dict[str, object]:
             f" pg_catalog.has_table_privilege({columns.literal(target)}::pg_catalog.regclass, 'SELECT') AS readable,"
             f" pg_catalog.row_security_active({columns.literal(target)}::pg_catalog.regclass) AS secured,"
             f" pg_catalog.current_setting('standard_conforming_strings') AS strings, {versions}"
-            f" FROM (SELECT) AS one LEFT JOIN {target} AS t ON false"
+            f" FROM (SELECT) AS one LEFT JOIN {target} AS t ON false",
+            keep=True,
         )[0]
     )
 

@@ -27,9 +27,9 @@ def begin() -> None:
 class PlpyDatabase:
     """The backend's own connection. It has no state: transaction, role and settings are the session's."""
 
-    def execute(self, statement: str, types: Sequence[str] = (), values: Sequence[object] = ()) -> list[Row]:
+    def execute(self, statement: str, types: Sequence[str] = (), values: Sequence[object] = (), *, keep: bool = False) -> list[Row]:
         """See `pgembed.database.Database.execute`. PostgreSQL's own errors pass through with their SQLSTATE."""
-        return list(_plan(statement, tuple(types)).execute(list(values)) if types else plpy.execute(statement))
+        return list(_plan(statement, tuple(types)).execute(list(values)) if types or keep else plpy.execute(statement))
 
     def prepare(self, statement: str, types: Sequence[str] = ()) -> None:
         """See `pgembed.database.Database.prepare`.
