@@ -30,6 +30,7 @@ class Table:
         alias: its own name, quoted: what expressions of the user's may call it.
         may_own: the caller is its owner, or a member of the owner, or a superuser.
         keys: (column quoted, type) of the primary key, in its order; () where there is none.
+        called: what EXPLAIN calls a scan of it, where that is not its name: of a view.
     """
 
     oid: int
@@ -39,6 +40,7 @@ class Table:
     owner: str
     may_own: bool
     keys: tuple[tuple[str, str], ...]
+    called: str | None = None
 
     @property
     def sql(self) -> str:
@@ -161,7 +163,8 @@ class Column:
     """An embedded column, as the registry and the catalogs describe it.
 
     ``dim`` is None for a vector column without a dimension; ``renamed`` says that a column of the source has another name than when the
-    source was declared; ``chunks`` is None where a row has one vector, in the table itself.
+    source was declared; ``chunks`` is None where a row has one vector, in the table itself. Of a view (see `pgembed.viewed`) ``home`` is
+    the column of the table under it, else None; ``apart`` says why no index serves through the view, or is ''.
     """
 
     table: Table
@@ -184,6 +187,8 @@ class Column:
     renamed: bool
     chunks: Chunks | None = None
     rows: float = -1.0
+    home: Column | None = None
+    apart: str = ""
 
     @property
     def sql(self) -> str:
@@ -229,6 +234,11 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def unquoted(name: str) -> str:
+    """The identifier that `quote` has quoted."""
+    return name[1:-1].replace('""', '"')
+
+
 def literal(text: str) -> str:
     """A string constant in SQL, for the bodies of generated objects, where parameters cannot be."""
     escaped = text.replace("'", "''")
@@ -272,11 +282,15 @@ def column(db: Database, target: str | None, name: str | None) -> Column:
         errors.AmbiguousColumn: no name was given and there are several.
         errors.UnknownColumn: it is registered, but the table's column is gone or was renamed.
     """
-    described, columns = table(db, target)
+    return chosen(*table(db, target), name)
+
+
+def chosen(described: Table, columns: Sequence[Column], name: str | None) -> Column:
+    """The same of a table that was looked up already, with its embedded columns."""
     names = ", ".join(known.name for known in columns)
     if name is not None:
-        chosen = [known for known in columns if known.name == name]
-        if not chosen:
+        found = [known for known in columns if known.name == name]
+        if not found:
             raise errors.UnknownObject(
                 f'column "{name}" of table "{described.name}" is not an embedded column',
                 hint=f"Embedded columns of this table: {names}." if names else _how_to_embed(described),
@@ -289,19 +303,21 @@ def column(db: Database, target: str | None, name: str | None) -> Column:
             hint=f"Say which one is meant: column_name => '{columns[0].name}'.",
         )
     else:
-        chosen = columns
-    if chosen[0].type not in VECTOR_TYPES:
-        or_hash = f' or "{chosen[0].hash_column}"' if chosen[0].hash_column else ""
-        if chosen[0].chunks is not None:
+        found = list(columns)
+    if found[0].type not in VECTOR_TYPES:
+        or_hash = f' or "{found[0].hash_column}"' if found[0].hash_column else ""
+        if found[0].chunks is not None:
             or_hash += ", or its table of chunks with the foreign key,"
         raise errors.UnknownColumn(
-            f'column "{chosen[0].name}"{or_hash} of table "{described.name}" does not exist any more',
-            hint=f"Was it renamed or dropped? SELECT pgembed.drop_embedding('{described.shown}', '{chosen[0].name}') forgets it.",
+            f'column "{found[0].name}"{or_hash} of table "{described.name}" does not exist any more',
+            hint=f"Was it renamed or dropped? SELECT pgembed.drop_embedding('{described.shown}', '{found[0].name}') forgets it.",
         )
-    return chosen[0]
+    return found[0]
 
 
 def _how_to_embed(found: Table) -> str:
+    if found.relkind == "v":
+        return "A view is there to be searched; for all else name the table under it."
     return (
         f"SELECT pgembed.add_embedding('{found.shown}', 'a source expression') adds one, "
         "pgembed.adopt_embedding() declares a vector column that exists already."

@@ -27,6 +27,8 @@ ONCE_FIRST = (
     "tables/linker.sql",
     "tables/codec.sql",
     "tables/code.sql",
+    "tables/calibration.sql",
+    "tables/filter_log.sql",
 )
 # After the functions, for they name them.
 ONCE_LAST = ("triggers/dropped.sql", "triggers/altered.sql")
@@ -43,8 +45,14 @@ EVERY_TIME = (
     "functions/codes.sql",
     "functions/distance.sql",
     "functions/dropped.sql",
+    "functions/calibrate.sql",
     "functions/search.sql",
+    "functions/explain.sql",
+    "functions/params.sql",
     "functions/scan.sql",
+    "functions/check_query.sql",
+    "functions/search_defaults.sql",
+    "functions/advise.sql",
     "functions/masked.sql",
     "functions/join.sql",
     "functions/link.sql",
@@ -53,6 +61,8 @@ EVERY_TIME = (
     "views/linkers.sql",
     "views/codecs.sql",
     "views/codes.sql",
+    "views/calibrations.sql",
+    "views/filters_used.sql",
     "privileges.sql",
 )
 

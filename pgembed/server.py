@@ -81,6 +81,8 @@ full_page_writes = off
 synchronous_commit = off
 # so that tests can replicate it
 wal_level = logical
+# a benchmark's table and its indexes; memory is taken as it is used
+shared_buffers = 1GB
 """
 
 

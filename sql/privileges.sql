@@ -1,10 +1,12 @@
 -- Everybody may use pgembed on what they may read; the registry is written only through functions.
 GRANT USAGE ON SCHEMA pgembed TO PUBLIC;
-GRANT SELECT ON pgembed._setting, pgembed._model, pgembed._embedding, pgembed._linker, pgembed._codec, pgembed._code TO PUBLIC;
-GRANT SELECT ON pgembed.models, pgembed.embeddings, pgembed.linkers, pgembed.codecs, pgembed.codes TO PUBLIC;
+GRANT SELECT ON pgembed._setting, pgembed._model, pgembed._embedding, pgembed._linker, pgembed._codec, pgembed._code, pgembed._calibration TO PUBLIC;
+GRANT SELECT ON pgembed.filters_used TO PUBLIC;
+GRANT SELECT ON pgembed.models, pgembed.embeddings, pgembed.linkers, pgembed.codecs, pgembed.codes, pgembed.calibrations TO PUBLIC;
 -- What all columns and backends depend on is an administrator's choice.
 REVOKE ALL ON FUNCTION pgembed.set_default_model(text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembed.set_threads(int) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgembed.set_filter_log(boolean) FROM PUBLIC;
 -- These open files, call URLs, or let others do so.
 REVOKE ALL ON FUNCTION pgembed.register_model(
     text, text, int, int, boolean, text, text, text, regclass, name, regclass, name, text, text, text, jsonb

@@ -46,18 +46,19 @@ def names(db: Connection, arguments: str) -> list[str]:
 
 
 def grow(db: Connection) -> None:
-    """Add so many spots, far from the east and all different, that search takes the index."""
+    """Add spots, far from the east and all different, with an index, and let there seem to be so many that search takes it."""
     db.execute(
         """
         INSERT INTO spot SELECT n, 'filler', n, ARRAY[-1, cos(n), sin(n)]::vector FROM generate_series(6, 12000) AS n;
         CREATE INDEX ON spot USING hnsw (e vector_cosine_ops) WITH (m = 4, ef_construction = 16);
         """
     )
-    db.execute("ANALYZE spot")
+    db.execute("ANALYZE spot; UPDATE pg_class SET reltuples = 1000000 WHERE oid = 'spot'::regclass")
 
 
-def explained(db: Connection, arguments: str) -> dict[str, str]:
-    return dict(db.execute(f"SELECT property, value FROM pgembed.explain_search({arguments})").fetchall())
+def explained(db: Connection, arguments: str, *, execute: bool = False) -> dict[str, str]:
+    """How a search would be answered, or, where it is run, how it was."""
+    return dict(db.execute(f"SELECT property, value FROM pgembed.explain_search({arguments}, execute => {execute})").fetchall())
 
 
 def objects(db: Connection) -> list[Any]:

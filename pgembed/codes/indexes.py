@@ -7,17 +7,15 @@ PostgreSQL lets no function run CREATE INDEX CONCURRENTLY, so these are given ou
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from pgembed import columns, errors
+from pgembed import columns, entries, errors
 from pgembed.codes.catalogue import Code
-from pgembed.columns import Column, quote
+from pgembed.columns import Column, Table, quote
 from pgembed.database import Database, Row
 
 # pgvector's limits for HNSW: bits of a bit vector, dimensions of a halfvec.
 MOST_BITS, MOST_DIMS = 64_000, 4_000
-# A btree's tuple is at most a third of a page; key columns and headers are in it too.
-MOST_COVERED = 2_500
-
 
 # Codes tie, so a graph over them wants a wider look while it is built than pgvector's 64. Over 63,166 codes of 768 bits, 200 of 250
 # candidates rescored, recall@10 was .988 with 64, .989 with 76 and .991 with 90; building took .60, .62 and .75 of the time of HNSW over
@@ -44,24 +42,89 @@ def missing(db: Database, code: Code, column: Column, covering: Sequence[str] | 
             f"{code.label} is not filled, and an index costs more while it is",
             hint=f"CALL pgembed.fill_code('{code.table.shown}', '{code.name}') first.",
         )
-    places = _places(db, code)
-    wanted: list[tuple[str, list[str], int]] = []
-    if code.codec.kind != "bytes":
-        wanted.append(
-            (f"USING hnsw ({code.sql} {_operator_class(code, column)}) WITH (ef_construction = {EF_CONSTRUCTION})", [code.name], 1)
-        )
-    if covering is not None:
-        keys, carried = _covered(db, code, covering)
-        shown = f"({', '.join(map(quote, keys))}) INCLUDE ({', '.join(map(quote, carried))})"
-        wanted.append((shown, [*keys, *carried], len(keys)))
+    places = _places(db, code.table)
     statements = [f"DROP INDEX CONCURRENTLY {row['sql']}" for row in _broken(db, code, places)]
-    for definition, names, keys_count in wanted:
-        lacking = [place for place in places if not _exists(db, place, code, names, keys_count)]
-        for place in lacking:
-            # an index on a partitioned table takes up those that its partitions have already
-            concurrently = "" if place["kind"] == "p" else "CONCURRENTLY "
-            statements.append(f"CREATE INDEX {concurrently}ON {place['sql']} {definition}")
+    statements += vector_index(db, code, column)
+    if covering is not None:
+        keys = _keys(db, code, covering)
+        carried = carried_by(db, code.table, keys, code.name)
+        lacking = covering_index(db, code.table, keys, carried)
+        if lacking:
+            _must_fit(db, code, [*keys, *carried])
+        statements += lacking
     return statements
+
+
+def vector_index(db: Database, code: Code, column: Column) -> list[str]:
+    """Statements that build the missing vector indexes on codes; [] where there is none to build, as for codes of bytes.
+
+    Raises:
+        errors.LimitExceeded: codes are too long for HNSW.
+    """
+    if code.codec.kind == "bytes":
+        return []
+    operator_class = _operator_class(code, column)
+    return [
+        f"{_create(place)} USING hnsw ({code.sql} {operator_class}) WITH (ef_construction = {EF_CONSTRUCTION})"
+        for place in _places(db, code.table)
+        if not _exists(db, place, [code.name], 1, f"halfvec_{columns.OPCLASSES[code.codec.metric]}")
+    ]
+
+
+def covering_index(db: Database, table: Table, keys: Sequence[str], carried: Sequence[str]) -> list[str]:
+    """Statements that build the missing btree indexes with some key columns that carry other columns.
+
+    Args:
+        keys, carried: names of columns; an index counts that has these keys in this order first, and all others anywhere.
+    """
+    including = f" INCLUDE ({', '.join(map(quote, carried))})" if carried else ""
+    return [
+        f"{_create(place)} ({', '.join(map(quote, keys))}){including}"
+        for place in _places(db, table)
+        if not _exists(db, place, [*keys, *carried], len(keys), None)
+    ]
+
+
+def plain_index(db: Database, table: Table, definition: str) -> list[str]:
+    """Statements that build an index on a table, of a partitioned one on each partition first.
+
+    Args:
+        definition: what follows the table in CREATE INDEX.
+    """
+    return [f"{_create(place)} {definition}" for place in _places(db, table)]
+
+
+def carried_by(db: Database, table: Table, keys: Sequence[str], code: str) -> list[str]:
+    """What a covering index carries beside its keys: the primary key, what row security asks for, and the codes.
+
+    Whatever a policy reads of the table's own row belongs to the filter of those whom it is for, restrictive or not, also inside of a
+    subquery on another table. Policies that only say which rows may be written have no part in a search.
+
+    Args:
+        code: name of the column of codes, which need not exist yet.
+    """
+    policies = db.execute(
+        "SELECT DISTINCT a.attname::pg_catalog.text AS name, a.attnum FROM pg_catalog.pg_policy AS p"
+        " JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass AND d.objid = p.oid"
+        " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = p.polrelid AND d.refobjsubid > 0"
+        " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = p.polrelid AND a.attnum = d.refobjsubid"
+        " WHERE p.polrelid = $1 AND p.polcmd IN ('*', 'r') ORDER BY a.attnum",
+        ["pg_catalog.oid"],
+        [table.oid],
+    )
+    carried = [name[1:-1].replace('""', '"') for name, _ in table.keys] + [row["name"] for row in policies] + [code]
+    return [name for name in dict.fromkeys(carried) if name not in keys]
+
+
+def code_bytes(code: Code) -> int:
+    """Bytes of a code, without PostgreSQL's header."""
+    return {"bits": (code.codec.length + 7) // 8, "halfvec": 2 * code.codec.length}.get(code.codec.kind, code.codec.length)
+
+
+def _create(place: Row) -> str:
+    # an index on a partitioned table takes up those that its partitions have already
+    concurrently = "" if place["kind"] == "p" else "CONCURRENTLY "
+    return f"CREATE INDEX {concurrently}ON {place['sql']}"
 
 
 def _operator_class(code: Code, column: Column) -> str:
@@ -75,8 +138,8 @@ def _operator_class(code: Code, column: Column) -> str:
     return f"{column.vector_schema}." + ("bit_hamming_ops" if kind == "bits" else f"halfvec_{columns.OPCLASSES[code.codec.metric]}")
 
 
-def _covered(db: Database, code: Code, covering: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Key columns of a covering index, and those that it carries: the primary key, what row security asks for, and the codes."""
+def _keys(db: Database, code: Code, covering: Sequence[str]) -> list[str]:
+    """The key columns of a covering index, checked."""
     found = code.table
     keys = list(dict.fromkeys(covering))
     if not keys or code.name in keys or code.embedding_column in keys:
@@ -95,26 +158,43 @@ def _covered(db: Database, code: Code, covering: Sequence[str]) -> tuple[list[st
         raise errors.UnknownColumn(
             f'column "{unknown[0]}" of table "{found.name}" does not exist', hint="covering names columns of the table itself."
         )
-    length = {"bits": code.codec.length // 8, "halfvec": 2 * code.codec.length}.get(code.codec.kind, code.codec.length)
-    if length > MOST_COVERED:
+    return keys
+
+
+def _must_fit(db: Database, code: Code, names: Sequence[str]) -> None:
+    """Raise where entries of a covering index would not fit; tell where one day they might not.
+
+    Raises:
+        errors.LimitExceeded: the codes and what has a limit are too large together, or a value that is there is.
+    """
+    known = entries.attributes(db, code.table)
+    known[code.name] = replace(known[code.name], most=code_bytes(code) + 8)
+    columns_of = [known[name] for name in names]
+    free = [column for column in columns_of if column.most is None]
+    most = entries.entry(column for column in columns_of if column.most is not None) or 0
+    said = f"codes of {code_bytes(code)} bytes with {', '.join(name for name in names if name != code.name)}"
+    if most > entries.MOST_ENTRY:
         raise errors.LimitExceeded(
-            f"codes of {length} bytes do not fit into a btree index, which takes some {MOST_COVERED}",
-            hint="Train a codec with shorter codes for filtered searches.",
+            f"{said} may need {most} bytes in a btree index, which takes {entries.MOST_ENTRY}, and then inserts would fail",
+            hint="Train a codec with shorter codes for filtered searches, or name columns whose types are shorter.",
         )
-    policies = db.execute(
-        "SELECT DISTINCT a.attname::pg_catalog.text AS name, a.attnum FROM pg_catalog.pg_policy AS p"
-        " JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass AND d.objid = p.oid"
-        " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = p.polrelid AND d.refobjsubid > 0"
-        " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = p.polrelid AND a.attnum = d.refobjsubid"
-        " WHERE p.polrelid = $1 ORDER BY a.attnum",
-        ["pg_catalog.oid"],
-        [found.oid],
-    )
-    carried = [name[1:-1].replace('""', '"') for name, _ in found.keys] + [row["name"] for row in policies] + [code.name]
-    return keys, [name for name in dict.fromkeys(carried) if name not in keys and name != code.embedding_column]
+    for column in free:
+        longest = entries.longest(db, code.table, column)
+        if longest is not None and longest > entries.MOST_ENTRY - most:
+            raise errors.LimitExceeded(
+                f'{said} leave {entries.MOST_ENTRY - most} bytes of a btree index, and column "{column.name}" has a value of {longest}',
+                hint="Name columns whose values are short.",
+            )
+    if free:
+        (statement, column, _), *_ = entries.bounds(code.table, columns_of) or [("", free[0], 0)]
+        db.notice(
+            f'nothing limits column "{column.name}": with the index, a row fails to be inserted whose values are longer than about'
+            f" {entries.MOST_ENTRY - most - 16} bytes together",
+            hint=f"A check says it in your own words: {statement}" if statement else "A type with a limit says so.",
+        )
 
 
-def _places(db: Database, code: Code) -> list[Row]:
+def _places(db: Database, table: Table) -> list[Row]:
     """Where indexes are needed: the table; of a partitioned one the partitions first, then what stands above them."""
     return db.execute(
         "SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS sql, c.relkind::pg_catalog.text AS kind"
@@ -122,7 +202,7 @@ def _places(db: Database, code: Code) -> list[Row]:
         " AS l JOIN pg_catalog.pg_class AS c ON c.oid = l.oid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
         " WHERE c.relkind IN ('r', 'p') AND (c.relkind = 'r' OR c.oid = $1) ORDER BY l.level DESC, c.oid",
         ["pg_catalog.oid"],
-        [code.table.oid],
+        [table.oid],
     )
 
 
@@ -139,9 +219,12 @@ def _broken(db: Database, code: Code, places: Sequence[Row]) -> list[Row]:
     )
 
 
-def _exists(db: Database, place: Row, code: Code, names: Sequence[str], keys: int) -> bool:
-    """Whether a table has an index of these columns, whole and valid, by the method that they need."""
-    covering = len(names) > keys
+def _exists(db: Database, place: Row, names: Sequence[str], keys: int, operator_class: str | None) -> bool:
+    """Whether a table has an index of these columns, whole and valid.
+
+    Args:
+        operator_class: of halfvec codes; None for a btree index with so many keys.
+    """
     found = db.execute(
         "SELECT FROM pg_catalog.pg_index AS x JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid"
         " JOIN pg_catalog.pg_am AS m ON m.oid = i.relam JOIN pg_catalog.pg_opclass AS o ON o.oid = x.indclass[0]"
@@ -153,6 +236,6 @@ def _exists(db: Database, place: Row, code: Code, names: Sequence[str], keys: in
         " ELSE m.amname IN ('hnsw', 'ivfflat') AND c.names = $2"
         " AND o.opcname = ANY (ARRAY['bit_hamming_ops', $5]::pg_catalog.name[]) END",
         ["pg_catalog.oid", "pg_catalog.text[]", "pg_catalog.int4", "pg_catalog.bool", "pg_catalog.text"],
-        [place["oid"], list(names), keys, covering, f"halfvec_{columns.OPCLASSES[code.codec.metric]}"],
+        [place["oid"], list(names), keys, operator_class is None, operator_class],
     )
     return bool(found)

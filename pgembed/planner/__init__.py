@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from pgembed import errors
 from pgembed.database import Database
-from pgembed.planner import checks, choosing, chunked, coded, curves, filters, rendering
+from pgembed.planner import checks, choosing, chunked, coded, curves, filters, rendering, shortage
 from pgembed.planner.checks import check, check_rights
 from pgembed.planner.contract import PATHS, Estimate, Option, Path, Plan, Request, Setting
 from pgembed.planner.facts import Facts, look
@@ -35,10 +35,8 @@ __all__ = [
     "look",
     "plan",
     "proven",
+    "settings_of",
 ]
-
-# An iterative scan ends here, and the statement goes on by a path that misses nothing.
-MOST_TUPLES = 100_000
 
 
 def plan(db: Database, facts: Facts, output: str, request: Request) -> Plan:
@@ -57,31 +55,31 @@ def plan(db: Database, facts: Facts, output: str, request: Request) -> Plan:
     if not facts.readable or column.chunks is not None:
         checks.check_rights(db, column, output)
     condition = filters.proven(db, column.table, request.filter, strings=facts.strings)
-    unembedded = (
-        f"SELECT pg_catalog.count(*) AS n FROM {column.table.sql} AS {column.table.alias}"
-        f" WHERE {condition} AND {rendering.no_vector(column)}"
-    )
+    short = shortage.statement(column, condition, request)
     if column.chunks is not None:
-        return _over_chunks(db, facts, output, request, condition, unembedded)
-    found = filters.estimate(db, column.table, condition, request.params, held=facts.rows, code=facts.code)
-    options = choosing.options(facts, request, found)
+        return _over_chunks(db, facts, output, request, condition, short)
+    found = filters.estimate(db, column.table, condition, request.params, held=facts.held, code=facts.code)
+    choice = choosing.choose(db, facts, request, condition, found)
+    options = choice.options
     chosen = _chosen(options, request)
     safe = choosing.safe(options)
     asked = None
-    if facts.code is not None and request.query is not None and {chosen.path, safe.path} & {"covering", "scan", "code"}:
-        asked = coded.asked(db, facts.code, request.query, whole=chosen.path == "code")
+    if facts.code is not None and request.query is not None and (chosen.on_codes or {chosen.path, safe.path} & {"covering", "scan"}):
+        asked = coded.asked(db, facts.code, request.query, whole=chosen.on_codes)
     return Plan(
         statement=rendering.statement(column, output, condition, request, chosen, facts.code, safe),
         path=chosen.path,
         reason=_reason(facts, request, found, chosen),
         estimated_rows=found.rows,
-        settings=_settings(facts, chosen),
-        unembedded=unembedded,
+        settings=settings_of(facts, chosen),
+        shortage=short,
+        condition=condition,
         code=asked.code if asked else None,
         mask=asked.mask if asked else None,
         estimate=found,
         option=chosen,
         options=tuple(options),
+        local_share=choice.local.share if choice.local else None,
     )
 
 
@@ -105,25 +103,27 @@ def _reason(facts: Facts, request: Request, found: Estimate, chosen: Option) -> 
     return f"about {found.rows:.0f} rows pass the filter: {chosen.reason}{but}"
 
 
-def _settings(facts: Facts, chosen: Option) -> tuple[str, ...]:
+def settings_of(facts: Facts, chosen: Option) -> tuple[str, ...]:
+    """Name, value, name, value ... that an option's statement needs."""
     # PostgreSQL would compile statements for their cost, and that takes longer than all the rest.
     never = ("jit", "off")
     if chosen.setting.ef_search is None:
         return never
-    if chosen.path != "code" and facts.column.index_method != "hnsw":
-        return ("ivfflat.iterative_scan", "relaxed_order", *never)
+    if chosen.method == "ivfflat":
+        probes = () if chosen.probes is None else ("ivfflat.probes", str(chosen.probes))
+        return ("ivfflat.iterative_scan", "relaxed_order", *probes, *never)
     return (
         *("hnsw.ef_search", str(chosen.setting.ef_search)),
         *("hnsw.iterative_scan", "relaxed_order"),
-        *("hnsw.max_scan_tuples", str(MOST_TUPLES)),
+        *("hnsw.max_scan_tuples", str(chosen.max_scan_tuples or choosing.MOST_TUPLES)),
         *("hnsw.scan_mem_multiplier", "4"),
         *never,
     )
 
 
-def _over_chunks(db: Database, facts: Facts, output: str, request: Request, condition: str, unembedded: str) -> Plan:
+def _over_chunks(db: Database, facts: Facts, output: str, request: Request, condition: str, short: str) -> Plan:
     column = facts.column
-    found = filters.estimate(db, column.table, condition, request.params, held=facts.rows)
+    found = filters.estimate(db, column.table, condition, request.params, held=facts.held)
     if request.exact or request.recall == 1 or request.k is None:
         path, reason = "exact", "exact => true" if request.exact else "recall => 1"
     elif column.index_name is None:
@@ -136,14 +136,17 @@ def _over_chunks(db: Database, facts: Facts, output: str, request: Request, cond
         needed = curves.setting((), "index", curves.DEFAULT_RECALL if request.recall is None else request.recall, request.k, found.share)
         assert needed is not None
         ef_search = min(curves.EF_SEARCH_LIMIT, max(needed.ef_search or 0, chunked.CHUNKS_PER_RESULT * request.k))
-        option = Option("index", Setting(request.k, ef_search, needed.recall, needed.source), 0.0, column.index_name, reason)
-        settings = _settings(facts, option)
+        option = Option(
+            "index", Setting(request.k, ef_search, needed.recall, needed.source), 0.0, column.index_name, reason, method=column.index_method
+        )
+        settings = settings_of(facts, option)
     return Plan(
         statement=chunked.statement(column, output, condition, request, path),
         path=path,
         reason=reason,
         estimated_rows=found.rows,
         settings=settings,
-        unembedded=unembedded,
+        shortage=short,
+        condition=condition,
         estimate=found,
     )

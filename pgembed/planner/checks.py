@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgembed import errors
-from pgembed.columns import CHUNK_VECTOR, Column
+from pgembed.columns import CHUNK_VECTOR, Column, unquoted
 from pgembed.database import Database
 from pgembed.planner.contract import Request
 
@@ -48,9 +48,9 @@ def check_rights(db: Database, column: Column, output: str) -> None:
     table = column.table
     found = db.execute(
         "SELECT pg_catalog.bool_and(pg_catalog.has_column_privilege($1, attnum, 'SELECT')) AS readable FROM pg_catalog.pg_attribute"
-        " WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND ($2::pg_catalog.text IS NULL OR attname = $2)",
-        ["pg_catalog.oid", "pg_catalog.text"],
-        [table.oid, None if output == "item" else column.name],
+        " WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND ($2::pg_catalog.text[] IS NULL OR attname = ANY ($2))",
+        ["pg_catalog.oid", "pg_catalog.text[]"],
+        [table.oid, None if output == "item" else [column.name, *(unquoted(key) for key, _ in table.keys)]],
     )
     readable = found[0]["readable"] is not False
     if column.chunks is not None:

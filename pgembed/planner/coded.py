@@ -72,5 +72,5 @@ def distance(code: Code, column: Column, *, masked: bool) -> str:
             return f"{row} OPERATOR({schema}.<~>) {query}"
         both = "OPERATOR(pg_catalog.&)"
         # the row's without a length: a cast to bit(n) would check it at every row
-        return f"({row}::pg_catalog.bit {both} {mask}) OPERATOR({schema}.<~>) ({query} {both} {mask})"
+        return f"({row}::pg_catalog.bit {both} {mask})\n        OPERATOR({schema}.<~>) ({query} {both} {mask})"
     return f"{row} OPERATOR({schema}.{OPERATORS[column.metric]}) $6::pg_catalog.text::{schema}.halfvec({code.codec.length})"

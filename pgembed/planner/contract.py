@@ -22,6 +22,7 @@ class Request:
         leave_out: the row with this key is no result.
         query: as vector_send() makes it, for its code and for a probe; None where it does not matter.
         path: the one to take, whatever it costs: for measuring; None leaves it to the planner.
+        probe: the planner may look at the query's neighbours, and evaluates the filter for them.
     """
 
     query_dim: int | None
@@ -34,6 +35,7 @@ class Request:
     leave_out: str | None
     query: bytes | None = None
     path: Path | None = None
+    probe: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Estimate:
 
     Attributes:
         rows: that pass.
-        share: of all rows that the caller may see, 0 to 1.
+        share: of all rows of the table, 0 to 1: what an index has to pass over is also what a policy hides, or a view leaves out.
         cost: of finding them, in PostgreSQL's units.
         covered: they are found in an index alone, codes included.
         scanned: rows of the table that are looked at, passing or not.
@@ -82,6 +84,10 @@ class Option:
         milliseconds: expected, without the planning.
         index_name: that the candidates come from; None where PostgreSQL chooses.
         reason: in words, for explain_search.
+        on_codes: candidates are the nearest by code.
+        method: of the index, ``hnsw`` or ``ivfflat``; None where PostgreSQL chooses.
+        probes: lists of IVFFlat that are read at first; None where there are none.
+        max_scan_tuples: vectors or codes that HNSW may compare before it is left; None where there is none.
     """
 
     path: Path
@@ -89,6 +95,10 @@ class Option:
     milliseconds: float
     index_name: str | None
     reason: str
+    on_codes: bool = False
+    method: str | None = None
+    probes: int | None = None
+    max_scan_tuples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,8 @@ class Plan:
             $2 query vector, $3 k, $4 max_distance, $5 key, $6 code, $7 mask.
         estimated_rows: rows that pass the filter, as PostgreSQL's statistics have it.
         settings: name, value, name, value ... for the time of the statement.
-        unembedded: a statement that counts the passing rows without a vector; parameter $1 params.
+        shortage: a statement that counts the rows that pass, for where too few were found; see `pgembed.planner.shortage`.
+        condition: the filter as it was proven, in parentheses; ``true`` for none.
         code, mask: the query's own code, and which of its bits count, as text; None where no codes are compared.
         option: what was chosen; None for a column over chunks.
         options: all that were weighed.
@@ -112,7 +123,8 @@ class Plan:
     reason: str
     estimated_rows: float
     settings: tuple[str, ...]
-    unembedded: str
+    shortage: str
+    condition: str = "true"
     code: str | None = None
     mask: str | None = None
     estimate: Estimate | None = None

@@ -1,10 +1,17 @@
-"""curves: what a path needs to reach a recall on a column, from what was measured there, and before that from conservative defaults."""
+"""curves: what a path needs to reach a recall on a column, from what was measured there, and before that from conservative defaults.
+
+What counts of a measurement is not the mean that it found but what it is at least, at 95 % confidence; of several filters at about one
+share the one that was served worst counts, for the next one may be like it. Between measured settings and shares the missed part is taken
+to change as a power of them, which is how it falls on every column that was looked at.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 from pgembed.codes.catalogue import CodecRow
 from pgembed.planner.contract import Path, Setting
@@ -18,6 +25,19 @@ EF_SEARCH_LIMIT = 1000  # pgvector's own
 CANDIDATES_PER_RESULT = 4
 DEFAULT_RECALL = 0.98
 
+# Filters whose shares differ by no more than this factor say the same.
+_ALIKE = 1.6
+# Less than this was missed by none: 1,000 queries could not tell.
+_LEAST_MISSED = 1e-4
+# Answers that are remembered.
+_MOST_FOUND = 500
+# What floating point leaves over.
+_NOTHING = 1e-6
+# What a candidate costs beside a row that a graph visits: its row is found by key.
+_RESCORED = 0.2
+# Most candidates of a scan over codes; beyond, comparing every row costs no more.
+MOST_CANDIDATES = 5_000
+
 
 @dataclass(frozen=True)
 class Point:
@@ -28,7 +48,8 @@ class Point:
         k: results that were asked for.
         ef_search: of the graph; None where there is none.
         recall: mean over the queries; low: what it is at least, at 95 % confidence.
-        milliseconds: median.
+        milliseconds: median; None where only the recall was measured.
+        queries: how many; filter: what kind of, in a word.
     """
 
     path: Path
@@ -38,7 +59,73 @@ class Point:
     ef_search: int | None
     recall: float
     low: float
-    milliseconds: float
+    milliseconds: float | None = None
+    queries: int = 0
+    filter: str = ""
+
+
+# What is missed at most, by ef_search (0 where there is none) and candidates.
+_Surface = dict[tuple[float, float], float]
+
+
+class Points(tuple[Point, ...]):
+    """Measurements of one column, which remember what was made of them."""
+
+    _groups: dict[str, list[tuple[float, _Surface]]]
+    _surfaces: dict[tuple[str, int], _Surface]
+    _found: dict[tuple[str, float, int], tuple[float, float] | None]
+
+    def __new__(cls, points: Iterable[Point] = ()) -> Points:
+        made = super().__new__(cls, tuple(points))
+        made._groups, made._surfaces, made._found = {}, {}, {}
+        return made
+
+    def surface(self, path: Path, share: float) -> _Surface:
+        """What the settings of a path miss at a share; {} where none was measured."""
+        bucket = round(2 * math.log2(max(share, 1e-6)))
+        found = self._surfaces.get((path, bucket))
+        if found is None:
+            groups = self._groups.get(path)
+            if groups is None:
+                # what codes miss is the same wherever they are read
+                alike = ("covering", "scan") if path in ("covering", "scan") else (path,)
+                groups = self._groups[path] = _grouped([point for point in self if point.path in alike])
+            at = bucket / 2 * math.log(2)
+            found = {
+                place: math.exp(_line([(log, math.log(surface[place])) for log, surface in groups], at))
+                for place in (groups[0][1] if groups else ())
+            }
+            self._surfaces[path, bucket] = found
+        return found
+
+    def cheapest(self, path: Path, recall: float, share: float) -> tuple[float, float] | None:
+        """Candidates and ef_search (0 for none) that reach a recall, with the fewest rows to visit; None where that was not measured."""
+        key = (path, recall, round(2 * math.log2(max(share, 1e-6))))
+        if key not in self._found:
+            if len(self._found) >= _MOST_FOUND:
+                self._found.clear()
+            self._found[key] = _cheapest(self.surface(path, share), 1 - recall, share)
+        return self._found[key]
+
+
+def load(kept: Iterable[Mapping[str, Any]], k: int, stale: Collection[str] = ()) -> Points:
+    """Points as the registry has them, but for paths of which they do not hold any more."""
+    return Points(
+        Point(
+            path=one["path"],
+            share=float(one["share"]),
+            k=k,
+            candidates=int(one["candidates"]),
+            ef_search=one.get("ef_search"),
+            recall=float(one["recall"]),
+            low=float(one["low"]),
+            milliseconds=one.get("milliseconds"),
+            queries=int(one.get("queries", 0)),
+            filter=str(one.get("filter", "")),
+        )
+        for one in kept
+        if one["path"] not in stale
+    )
 
 
 def setting(points: Sequence[Point], path: Path, recall: float, k: int, share: float, codec: CodecRow | None = None) -> Setting | None:
@@ -50,6 +137,10 @@ def setting(points: Sequence[Point], path: Path, recall: float, k: int, share: f
         share: of rows that pass the filter.
         codec: of the codes that the path reads.
     """
+    if points:
+        measured = points if isinstance(points, Points) else Points(points)
+        if measured.surface(path, share):
+            return _measured(measured.cheapest(path, recall, share), measured[0].k, path, recall, k)
     if path == "index":
         enough = next((size for reached, size in EF_SEARCH if recall <= reached), EF_SEARCH_LIMIT)
         return Setting(k, min(EF_SEARCH_LIMIT, max(enough, CANDIDATES_PER_RESULT * k)), recall, "default")
@@ -61,6 +152,105 @@ def setting(points: Sequence[Point], path: Path, recall: float, k: int, share: f
         enough = next((size for reached, size in CODE_EF_SEARCH if recall <= reached), EF_SEARCH_LIMIT)
         return Setting(number, min(EF_SEARCH_LIMIT, max(enough, CANDIDATES_PER_RESULT * k, number)), recall, said)
     return Setting(number, None, recall, said)
+
+
+def _measured(found: tuple[float, float] | None, k_measured: int, path: Path, recall: float, k: int) -> Setting | None:
+    if found is None:
+        return None
+    candidates, ef_search = found
+    # Recall@k at R falls as k grows, a little slower than k / R: of 50 nearest 5 times as many were needed as of 10.
+    number = max(k, math.ceil(candidates * max(1.0, k / k_measured) - _NOTHING))
+    said = f"measured here: recall@{k_measured} of {recall:g} with 95 % confidence"
+    if path in ("covering", "scan"):
+        return None if number > MOST_CANDIDATES else Setting(number, None, recall, said)
+    # a graph needs some more in view for each result that it is to give
+    view = number if not ef_search else math.ceil(ef_search + CANDIDATES_PER_RESULT * max(0, k - k_measured) - _NOTHING)
+    if number > EF_SEARCH_LIMIT or CANDIDATES_PER_RESULT * k > EF_SEARCH_LIMIT:
+        return None
+    return Setting(number, min(EF_SEARCH_LIMIT, view), recall, said)
+
+
+def _cheapest(surface: _Surface, may_miss: float, share: float) -> tuple[float, float] | None:
+    """Candidates and ef_search that miss no more, with the fewest rows to visit; None where that was not measured."""
+    sizes = sorted({size for size, _ in surface})
+    numbers = sorted({number for _, number in surface})
+    found = []
+    for size in sizes:
+        number = _reached([(number, surface[size, number]) for number in numbers], may_miss)
+        if number is not None:
+            found.append((number, size))
+    for number in numbers if len(sizes) > 1 else ():
+        view = _reached([(size, surface[size, number]) for size in sizes], may_miss)
+        if view is not None:
+            found.append((number, view))
+    return min(found, key=lambda one: max(one[1], one[0] / share if one[1] else 0.0) + _RESCORED * one[0], default=None)
+
+
+def _grouped(points: Sequence[Point]) -> list[tuple[float, _Surface]]:
+    """What filters of about one share miss at most, the worst of them: (logarithm of the share, what is missed by setting), by share."""
+    sizes = sorted({float(point.ef_search or 0) for point in points})
+    numbers = sorted({float(point.candidates) for point in points})
+    filters: dict[tuple[float, str], dict[float, list[tuple[float, float]]]] = {}
+    for point in points:
+        of_filter = filters.setdefault((point.share, point.filter), {})
+        of_filter.setdefault(float(point.candidates), []).append((float(point.ef_search or 0), 1 - point.low))
+    groups: list[list[tuple[float, str]]] = []
+    for place in sorted(filters):
+        # no filter is a case of its own
+        if groups and place[0] < 1 and place[0] <= groups[-1][0][0] * _ALIKE:
+            groups[-1].append(place)
+        else:
+            groups.append([place])
+    made = []
+    for group in groups:
+        surface = {}
+        for size in sizes:
+            for number in numbers:
+                missed = [_power(filters[place].get(number, ()), size) for place in group]
+                surface[size, number] = max(missed)
+        made.append((sum(math.log(share) for share, _ in group) / len(group), surface))
+    return made
+
+
+def _power(curve: Sequence[tuple[float, float]], at: float) -> float:
+    """What is missed at a size, between sizes where it was measured: it falls as a power of them, and never rises."""
+    falling = _falling(curve)
+    if not falling or at < falling[0][0]:
+        return 1.0  # nobody looked
+    if not at:
+        return falling[0][1]
+    return math.exp(_line([(math.log(size), math.log(missed)) for size, missed in falling], math.log(at)))
+
+
+def _reached(curve: Sequence[tuple[float, float]], may_miss: float) -> float | None:
+    """The least size that misses no more, between those that were measured."""
+    before = None
+    for size, missed in _falling(curve):
+        if missed <= may_miss + _NOTHING:
+            if before is None or before[1] >= 1 or not before[0]:
+                return size
+            part = math.log(before[1] / max(may_miss, _LEAST_MISSED)) / math.log(before[1] / missed)
+            return float(before[0] * (size / before[0]) ** min(1.0, part))
+        before = (size, missed)
+    return None
+
+
+def _falling(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    least, made = 1.0, []
+    for size, missed in sorted(curve):
+        least = max(_LEAST_MISSED, min(least, missed))
+        made.append((size, least))
+    return made
+
+
+def _line(curve: Sequence[tuple[float, float]], at: float) -> float:
+    """Linear between points, constant outside; by the first number of each, which rise."""
+    if at <= curve[0][0]:
+        return curve[0][1]
+    for (left, low), (right, high) in pairwise(curve):
+        if at <= right:
+            return low + (high - low) * (at - left) / (right - left)
+    return curve[-1][1]
 
 
 def needed(codec: CodecRow, k: int, recall: float, *, filtered: bool, masked: bool) -> tuple[int | None, str]:

@@ -17,6 +17,8 @@ from pgembed.planner.contract import Estimate
 # What was proven stays so: whether a text is one expression is a matter of its syntax, and of the setting that backslashes depend on.
 _PROVEN: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 _MOST_PROVEN = 256
+# Names of parts of our statements, see `pgembed.planner.rendering`: a table of that name would not be found from inside of them.
+_OURS = re.compile(r"pgembed (?:nearest|best|chunk)\b")
 
 
 def proven(db: Database, target: Table, condition: str | None, *, strings: str | None = None) -> str:
@@ -28,9 +30,16 @@ def proven(db: Database, target: Table, condition: str | None, *, strings: str |
         strings: standard_conforming_strings as it is now: with it a text that was proven before is known again. None proves anew.
     Raises:
         errors.StatementRefused: it is not.
+        errors.NotSupported: it reads a table that is called as a part of our statements.
     """
     if condition is None or not condition.strip():
         return "true"
+    ours = _OURS.search(condition)
+    if ours:
+        raise errors.NotSupported(
+            f'filter names "{ours[0]}"',
+            hint="A part of the search is called so; give that table another name, or read it through a view of another name.",
+        )
     wrapped = f"({condition}\n)"  # the line break ends a trailing comment
     key = (target.sql, condition, strings or "")
     if strings is not None and key in _PROVEN:
@@ -57,7 +66,7 @@ def estimate(db: Database, target: Table, condition: str, params: str | None, *,
     Args:
         condition: as `proven` returns it.
         params: JSON text; known values make it better.
-        held: rows of the table that the caller may see; below 0 where nobody knows.
+        held: rows of the table; below 0 where nobody knows.
         code: codes that are to be read with the rows that pass.
     """
     alias = target.alias
@@ -73,7 +82,7 @@ def estimate(db: Database, target: Table, condition: str, params: str | None, *,
     tree = next(iter(found[0].values()))
     top = (json.loads(tree) if isinstance(tree, str) else tree)[0]["Plan"]
     rows = float(top["Plan Rows"])
-    scans = list(_scans(top, target.name))
+    scans = list(_scans(top, target.called or target.name))
     names = [str(scan["Node Type"]) for scan in scans]
     whole = any(name in ("Seq Scan", "Sample Scan") for name in names) or any(
         name == "Index Only Scan" and "Index Cond" not in scan for name, scan in zip(names, scans, strict=True)

@@ -50,7 +50,7 @@ def nearest(column: Column, condition: str, request: Request) -> str:
 
 def _by_code(column: Column, condition: str, request: Request, option: Option, code: Code) -> str:
     alias = column.table.alias
-    graph = option.path == "code"
+    graph = option.on_codes
     by = coded.distance(code, column, masked=not graph and code.codec.kind == "bits")
     # a scan of codes must not be taken for one of the graph over them
     order = by if graph else f"({by}) {PLUS_ZERO}"
@@ -73,24 +73,32 @@ def _rescored(column: Column, request: Request, candidates: str) -> str:
     )
 
 
-def _graph(column: Column, output: str, condition: str, request: Request, option: Option, code: Code | None, safe: Option) -> str:
-    alias = column.table.alias
-    if option.path == "code":
+def candidates(column: Column, condition: str, request: Request, option: Option, code: Code | None) -> str:
+    """What is compared exactly in the end, by codes or from an index, in the order in which it comes: one with fewer is a part of it."""
+    if option.on_codes or option.path in ("covering", "scan"):
         assert code is not None
-        scan = _by_code(column, condition, request, option, code)
-    else:
-        scan = (
-            f"SELECT {_named_places(column)}, {distance(column)} AS distance\n    FROM {column.table.sql} AS {alias}\n"
-            f"    WHERE {where(column, condition, request)}\n    ORDER BY {distance(column)} LIMIT {option.setting.candidates}"
-        )
+        return _by_code(column, condition, request, option, code)
+    alias = column.table.alias
+    return (
+        f"SELECT {_named_places(column)}, {distance(column)} AS distance\n    FROM {column.table.sql} AS {alias}\n"
+        # a bound is not the scan's: the index would be read to its end
+        f"    WHERE {where_row(column, condition, request)} AND {alias}.{column.sql} IS NOT NULL\n"
+        f"    ORDER BY {distance(column)} LIMIT {option.setting.candidates}"
+    )
+
+
+def _graph(column: Column, output: str, condition: str, request: Request, option: Option, code: Code | None, safe: Option) -> str:
+    scan = candidates(column, condition, request, option, code)
     # Where the index gave fewer, nothing is known of what it missed.
     enough = f"(SELECT pg_catalog.count(*) FROM {NEAREST}) OPERATOR(pg_catalog.>=) {option.setting.candidates}"
     names = ", ".join(f"{NEAREST}.{name}" for name, _ in places(column))
-    if option.path == "code":
+    if option.on_codes:
         best = _rescored(column, request, f"SELECT {names} FROM {NEAREST} WHERE {enough}")
     else:
-        order = f"ROW({names})"
-        best = f"SELECT {names}, {NEAREST}.distance FROM {NEAREST} WHERE {enough}\n    ORDER BY {NEAREST}.distance, {order}{limit(request)}"
+        near = "" if request.max_distance is None else f" AND {NEAREST}.distance OPERATOR(pg_catalog.<=) $4"
+        # PostgreSQL takes them for sorted by distance, and an index that goes on for more gives them nearly so
+        order = f"{NEAREST}.distance {PLUS_ZERO}, ROW({names})"
+        best = f"SELECT {names}, {NEAREST}.distance FROM {NEAREST} WHERE {enough}{near}\n    ORDER BY {order}{limit(request)}"
     rest = _every(column, condition, request, safe, code)
     found = (
         f"(\n    (SELECT * FROM ({best}) AS {BEST})\n    UNION ALL\n    SELECT * FROM (\n    {rest}\n    ) AS every WHERE NOT {enough}\n)"
@@ -111,7 +119,8 @@ def ranked(column: Column, output: str, found: str) -> str:
         part, rows = "", f"{found} AS {BEST}"
     order = f"{BEST}.distance, ROW({', '.join(f'{BEST}.{name}' for name, _ in places(column))})"
     return (
-        f"SELECT {given} AS answer, {BEST}.distance, pg_catalog.row_number() OVER (ORDER BY {order})::pg_catalog.int4 AS rank{part}\n"
+        f"SELECT {given} AS answer, {BEST}.distance,\n"
+        f"    pg_catalog.row_number() OVER (ORDER BY {order})::pg_catalog.int4 AS rank{part}\n"
         f"FROM {rows} ORDER BY 3"
     )
 

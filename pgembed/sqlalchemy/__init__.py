@@ -14,13 +14,14 @@ own ``pgvector.sqlalchemy.VECTOR``, whose schema has to be on the search_path wh
 from pgembed.sqlalchemy.functions import embed, embed_query
 from pgembed.sqlalchemy.joins import EntityPairs, Pairs, semantic_join
 from pgembed.sqlalchemy.links import EntityLinks, Links, link
-from pgembed.sqlalchemy.search import EntityHits, Hits, Keys, search, search_keys, search_like
+from pgembed.sqlalchemy.search import EntityHits, Explanation, Hits, Keys, explain_search, search, search_keys, search_like
 from pgembed.sqlalchemy.types import BINVEC
 
 __all__ = [
     "search",
     "search_like",
     "search_keys",
+    "explain_search",
     "semantic_join",
     "link",
     "embed",
@@ -28,6 +29,7 @@ __all__ = [
     "Hits",
     "EntityHits",
     "Keys",
+    "Explanation",
     "Pairs",
     "EntityPairs",
     "Links",

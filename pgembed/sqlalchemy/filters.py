@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.base import PGCompiler, PGDialect
+from sqlalchemy.dialects.postgresql.operators import PATH_EXISTS, PATH_MATCH
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.util import ClauseAdapter
 
@@ -58,7 +59,7 @@ def over(condition: Any, tables: Mapping[str, Table]) -> tuple[Select[Any], Sele
         errors.NotSupported: the condition compares tuples with IN.
         sqlalchemy.exc.ArgumentError: it is not an SQL expression.
     """
-    whole = _arrays(select(literal_column("1")).where(condition).whereclause)
+    whole = _json_paths(_arrays(select(literal_column("1")).where(condition).whereclause))
     scope = [table.alias(name) for name, table in tables.items()]
     for alias in scope:
         whole = ClauseAdapter(alias).traverse(whole)
@@ -147,6 +148,19 @@ def _arrays(condition: Any) -> Any:
         element.right = any_(array) if element.operator is operators.eq else all_(array)
 
     return visitors.cloned_traverse(condition, {}, {"binary": replace})
+
+
+def _json_paths(condition: Any) -> Any:
+    """Say of the paths of ``@?`` and ``@@`` that they are such: SQLAlchemy has one type for them and for the lists of keys of ``#>``."""
+
+    def is_path(element: Any) -> bool:
+        return getattr(element, "operator", None) in (PATH_EXISTS, PATH_MATCH) and isinstance(element.right, BindParameter)
+
+    def name(element: Any) -> None:
+        if is_path(element):
+            element.right.type = postgresql.JSONPATH()
+
+    return visitors.cloned_traverse(condition, {}, {"binary": name}) if any(map(is_path, visitors.iterate(condition))) else condition
 
 
 def _bare(kind: types.TypeEngine[Any]) -> types.TypeEngine[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Generic, TypeVar, overload
 
-from sqlalchemy import ColumnElement, Float, Integer, Subquery, Table, Text
+from sqlalchemy import Boolean, ColumnElement, Float, Integer, Subquery, Table, Text
 
 from pgembed import errors
 from pgembed.sqlalchemy import calls
@@ -81,6 +81,12 @@ class Keys(Subquery):
     def rank(self) -> ColumnElement[int]:
         """1 for the nearest row."""
         return self.c.rank
+
+
+class Explanation(Subquery):
+    """Lines of `explain_search`, in ``.c.property`` and ``.c.value``, in the order in which they come."""
+
+    inherit_cache = True
 
 
 @overload
@@ -223,6 +229,35 @@ def search_keys(
     condition = ("filter", found.condition(filter), {found.table.name: found.table})
     call = Call("search_keys", arguments, regclass=found.table, condition=condition)
     return calls.rows_of(Keys, call, {}, {"key": Text(), "distance": Float(), "rank": Integer()})
+
+
+def explain_search(
+    target: Any,
+    query: Any,
+    k: int | ColumnElement[int] = 10,
+    *,
+    filter: Any = None,
+    column_name: Any = None,
+    max_distance: float | ColumnElement[float] | None = None,
+    recall: float | None = None,
+    exact: bool = False,
+    execute: bool = True,
+) -> Explanation:
+    """How `search` answers, why, and what it takes: ``dict(session.execute(select(explain_search(...))).all())``.
+
+    Args:
+        execute: run the search and measure; else nothing of the filter is run.
+    All else is as in `search`.
+    """
+    found = Target.of(target)
+    arguments = {
+        "query": calls.query(query),
+        **calls.options(k=k, column_name=calls.column_name(column_name), max_distance=max_distance, recall=recall, exact=exact),
+        **({} if execute else {"execute": calls.value("execute", execute, Boolean())}),
+    }
+    condition = ("filter", found.condition(filter), {found.table.name: found.table})
+    call = Call("explain_search", arguments, rows=[found.table], condition=condition)
+    return calls.rows_of(Explanation, call, {}, {"property": Text(), "value": Text()})
 
 
 def _hits(function: str, found: Target, arguments: dict[str, ColumnElement[Any]], condition: Any) -> Hits:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import lru_cache
 
-from pgembed import catalogue, columns, errors, models, text, vectors
+from pgembed import catalogue, errors, models, text, vectors, viewed
 from pgembed.udf import boundary, registry
 from pgembed.udf.connection import DATABASE
 from pgembed.udf.embeddings import column_model
@@ -61,7 +61,7 @@ def embed_query(target: str | None, content: str | None, column_name: str | None
     now = time.monotonic()
     known = _column_models.get((target, column_name))
     if known is None or known[0] < now or known[1] != registry.generation():
-        model = column_model(columns.column(DATABASE, target, column_name), by_backend=True)
+        model = column_model(viewed.column(DATABASE, target, column_name), by_backend=True)
         if len(_column_models) >= COLUMN_MODELS:
             _column_models.clear()
         known = (now + TRUST_SECONDS, registry.generation(), model.info.name, model.info.fingerprint)

@@ -8,11 +8,11 @@ neither is the role whose rights must be checked. So the check is made outside, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import plpy
 
 from pgembed import errors
-from pgembed.columns import Table
 from pgembed.udf import boundary
 from pgembed.udf.connection import DATABASE
 
@@ -20,14 +20,22 @@ _generation = 0
 _pending: tuple[str, tuple[str, ...], tuple[object, ...]] | None = None
 
 
-def write_for(table: Table, statement: str, types: Sequence[str], values: Sequence[object]) -> None:
+class Owned(Protocol):
+    """A table, or the database."""
+
+    def must_own(self) -> None:
+        """Raise where the caller does not own it."""
+        ...
+
+
+def write_for(table: Owned, statement: str, types: Sequence[str], values: Sequence[object]) -> None:
     """Run one statement on the registry with the rights of the extension's owner.
 
     Args:
-        table: the table that the line is about.
+        table: the table, or the database, that the line is about.
         statement: one of ours, a constant.
     Raises:
-        errors.InsufficientPrivilege: the caller does not own the table.
+        errors.InsufficientPrivilege: the caller does not own it.
     """
     global _pending, _generation
     table.must_own()

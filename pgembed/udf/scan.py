@@ -6,7 +6,8 @@ from pgembed import columns, errors, planner, vectors
 from pgembed.codes import catalogue, scanning
 from pgembed.codes.catalogue import Code
 from pgembed.columns import Column
-from pgembed.udf import boundary, search
+from pgembed.planner import shortage
+from pgembed.udf import boundary
 from pgembed.udf.connection import DATABASE
 
 
@@ -67,22 +68,27 @@ def codes(
         nearest = scanning.nearest_of(DATABASE, column, scanned.places, vectors.to_image(vector), k)
     else:
         nearest = list(zip(scanned.places, scanned.distances.tolist(), strict=True))[:k]
-    if scanned.without_code:
-        _tell(column, coded, passes, params, len(nearest) < k)
+    missing = _tell_missing(column, coded, passes, params) if scanned.without_code else 0
+    if len(nearest) < k:
+        passing, unembedded = shortage.count(DATABASE, shortage.statement(column, passes, asked), params, None, k)
+        if unembedded or not missing:
+            table, filtered = column.table.shown, passes != "true"
+            shortage.tell(DATABASE, shortage.Short(table, table, len(nearest), k, filtered, None, True, passing - missing, unembedded))
     return [(key, distance, rank) for rank, (key, distance) in enumerate(nearest, start=1)]
 
 
-def _tell(column: Column, code: Code, passes: str, params: str | None, too_few: bool) -> None:
-    """Rows were not seen: those whose code is missing, and, where the answer is short of rows, those without a vector, as search does."""
+def _tell_missing(column: Column, code: Code, passes: str, params: str | None) -> int:
+    """Tell how many rows were not seen because their code is missing; returns how many."""
     alias = column.table.alias
-    rows = f"SELECT pg_catalog.count(*) AS n FROM {column.table.sql} AS {alias} WHERE {passes} AND {alias}"
-    missing = f"{rows}.{code.sql} IS NULL AND {alias}.{column.sql} IS NOT NULL"
-    count = DATABASE.execute(missing, ["pg_catalog.jsonb"], [params])[0]["n"]
+    missing = (
+        f"SELECT pg_catalog.count(*) AS n FROM {column.table.sql} AS {alias}"
+        f" WHERE {passes} AND {alias}.{code.sql} IS NULL AND {alias}.{column.sql} IS NOT NULL"
+    )
+    count: int = DATABASE.execute(missing, ["pg_catalog.jsonb"], [params])[0]["n"]
     if count:
         DATABASE.notice(
             f"{count} row{'s' if count > 1 else ''} of {column.table.shown} that pass{'' if count > 1 else 'es'} the filter"
             f" {'have' if count > 1 else 'has'} no code in {code.name} yet and could not be found",
             hint=f"CALL pgembed.fill_code('{column.table.shown}', '{code.name}') encodes them.",
         )
-    if too_few:
-        search.tell_unembedded(f"{rows}.{column.sql} IS NULL", params, column.table.shown)
+    return count

@@ -6,7 +6,8 @@ from typing import Any
 
 import plpy
 
-from pgembed import columns, errors, planner, vectors
+from pgembed import advice, errors, planner, vectors, viewed
+from pgembed.planner import shortage as short
 from pgembed.udf import boundary
 from pgembed.udf.connection import DATABASE
 
@@ -24,7 +25,7 @@ def plan(
     recall: float | None,
     exact: bool | None,
     leave_out: str | None,
-    path: planner.Path | None = None,
+    by_path: planner.Path | None,
 ) -> dict[str, Any]:
     """Body of `pgembed._plan_search`."""
     facts = planner.look(DATABASE, target, column_name)
@@ -38,31 +39,51 @@ def plan(
         recall=recall,
         exact=bool(exact),
         leave_out=leave_out,
-        path=path,
+        path=by_path,
     )
     made = planner.plan(DATABASE, facts, output, request)
+    if by_path is None and made.condition != "true":
+        advice.note(DATABASE, facts.column, made.condition, made.estimated_rows)
     return {
         "statement": made.statement,
         "path": made.path,
         "reason": made.reason,
         "estimated_rows": made.estimated_rows,
         "settings": list(made.settings),
-        "unembedded": made.unembedded,
+        "shortage": made.shortage,
         "code": made.code,
         "mask": made.mask,
     }
 
 
 @boundary
-def tell_unembedded(statement: str, params: str | None, target: str) -> None:
-    """Body of `pgembed._tell_unembedded`: a search found fewer than k rows; are there rows that it could not see?"""
-    count = DATABASE.execute(statement, ["pg_catalog.jsonb"], [params])[0]["n"]
-    if count:
-        DATABASE.notice(
-            f"{count} row{'s' if count > 1 else ''} of {target} that pass{'' if count > 1 else 'es'} the filter"
-            f" {'have' if count > 1 else 'has'} no vector yet and could not be found",
-            hint=f"CALL pgembed.refresh('{target}') embeds what is pending.",
-        )
+def tell_shortage(
+    shortage: str,
+    params: str | None,
+    leave_out: str | None,
+    found: int,
+    k: int,
+    condition: str | None,
+    max_distance: float | None,
+    path: str,
+    target: str,
+) -> None:
+    """Body of `pgembed._tell_shortage`."""
+    passing, unembedded = short.count(DATABASE, shortage, params, leave_out, k)
+    short.tell(
+        DATABASE,
+        short.Short(
+            table=target,
+            home=viewed.home_of(DATABASE, target),
+            found=found,
+            k=k,
+            filtered=bool(condition and condition.strip()),
+            max_distance=max_distance,
+            approximate=path != "exact",
+            passing=passing,
+            unembedded=unembedded,
+        ),
+    )
 
 
 @boundary
@@ -76,7 +97,7 @@ def row_image(target: str, key: str | None, column_name: str | None) -> bytes:
     """
     if key is None:
         raise errors.NullNotAllowed("key is NULL", hint="Give the primary key of a row, as text.")
-    column = columns.column(DATABASE, target, column_name)
+    column = viewed.column(DATABASE, target, column_name)
     table = column.table
     as_vector = f"t.{column.sql}::{column.vector_schema}.vector"
     if column.chunks is not None:
@@ -98,6 +119,6 @@ def row_image(target: str, key: str | None, column_name: str | None) -> bytes:
     if rows[0]["sent"] is None:
         raise errors.NotReady(
             f'the row of {table.name} with the key "{key}" has no vector yet',
-            hint=f"CALL pgembed.refresh('{table.shown}') embeds it.",
+            hint=f"CALL pgembed.refresh('{(column.home or column).table.shown}') embeds it.",
         )
     return vectors.to_image(vectors.from_send(rows[0]["sent"]))

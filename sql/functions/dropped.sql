@@ -16,6 +16,8 @@ AS $$
     ), code AS (
         DELETE FROM pgembed._code AS k WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = k.table_name)
         RETURNING k.trigger_function
+    ), filter_log AS (
+        DELETE FROM pgembed._filter_log AS f WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = f.target)
     ), kept AS (
         -- another table has codes of it: from now on it is that table's
         UPDATE pgembed._codec AS c SET table_name = k.table_name, column_name = k.embedding_column
@@ -59,7 +61,7 @@ DECLARE
     left_over record;
 BEGIN
     IF to_regclass('pgembed._embedding') IS NULL OR to_regclass('pgembed._linker') IS NULL OR to_regclass('pgembed._code') IS NULL
-        OR to_regclass('pgembed._codec') IS NULL THEN
+        OR to_regclass('pgembed._codec') IS NULL OR to_regclass('pgembed._filter_log') IS NULL THEN
         RETURN;  -- pgembed itself is being dropped
     END IF;
     FOR left_over IN SELECT kind, called FROM pgembed._forget_dropped() LOOP

@@ -18,7 +18,10 @@ BEGIN
     RETURN QUERY SELECT
         (SELECT quote_ident(v.nspname) FROM pg_namespace AS v JOIN pg_extension AS x ON x.extnamespace = v.oid WHERE x.extname = 'vector'),
         t.oid, n.nspname::text, t.relname::text, t.relkind::text, pg_get_userbyid(t.relowner)::text,
-        pg_has_role(current_user, t.relowner, 'USAGE'), t.reltuples::float8, k.key_columns, k.key_types,
+        pg_has_role(current_user, t.relowner, 'USAGE'),
+        -- a partitioned table is analysed by hand alone, its partitions by themselves
+        CASE WHEN t.relkind = 'p' THEN coalesce((SELECT sum(l.reltuples) FROM pg_partition_tree(t.oid) AS p JOIN pg_class AS l ON l.oid = p.relid
+            WHERE p.isleaf AND l.reltuples > 0), -1) ELSE t.reltuples END::float8, k.key_columns, k.key_types,
         e.column_name::text, e.source, e.source_function, e.source_columns::text[],
         g.trigger_columns, e.hash_column::text, e.trigger_name::text, e.trigger_function, e.model,
         e.fingerprint, e.metric, e.sync, e.adopted, y.typname::text, nullif(a.atttypmod, -1), i.index_name, i.index_method,

@@ -52,7 +52,7 @@ COMMENT ON FUNCTION pgembed._sent(vector) IS 'internal: vector_send() of pgvecto
 CREATE OR REPLACE FUNCTION pgembed._plan_search(
     target regclass, output text, query bytea, k int, filter text, params jsonb, column_name name, max_distance float8,
     recall float8, exact boolean, leave_out text, by_path text,
-    OUT statement text, OUT path text, OUT reason text, OUT estimated_rows float8, OUT settings text[], OUT unembedded text,
+    OUT statement text, OUT path text, OUT reason text, OUT estimated_rows float8, OUT settings text[], OUT shortage text,
     OUT code text, OUT mask text
 )
 LANGUAGE plpython3u
@@ -86,17 +86,19 @@ $$;
 
 COMMENT ON FUNCTION pgembed._set(text[]) IS 'internal: change settings for one statement';
 
-CREATE OR REPLACE FUNCTION pgembed._tell_unembedded(statement text, params jsonb, target regclass)
+CREATE OR REPLACE FUNCTION pgembed._tell_shortage(
+    shortage text, params jsonb, leave_out text, found bigint, k int, filter text, max_distance float8, path text, target regclass
+)
 RETURNS void
 LANGUAGE plpython3u
 STABLE PARALLEL UNSAFE
 AS $python$
 from pgembed.udf import search
-return search.tell_unembedded(statement, params, target)
+return search.tell_shortage(shortage, params, leave_out, found, k, filter, max_distance, path, target)
 $python$;
 
-COMMENT ON FUNCTION pgembed._tell_unembedded(text, jsonb, regclass) IS
-    'internal: says how many rows passed the filter but have no vector yet';
+COMMENT ON FUNCTION pgembed._tell_shortage(text, jsonb, text, bigint, int, text, float8, text, regclass) IS
+    'internal: says why a search has fewer rows than were asked for';
 
 CREATE OR REPLACE FUNCTION pgembed._row_image(target regclass, key text, column_name name)
 RETURNS bytea
@@ -133,7 +135,7 @@ BEGIN
     GET DIAGNOSTICS found = ROW_COUNT;
     PERFORM pgembed._set(undo);
     IF found OPERATOR(pg_catalog.<) k THEN
-        PERFORM pgembed._tell_unembedded(plan.unembedded, params, relation);
+        PERFORM pgembed._tell_shortage(plan.shortage, params, leave_out, found, k, filter, max_distance, plan.path, relation);
     END IF;
 END;
 $$;
@@ -223,7 +225,7 @@ BEGIN
     GET DIAGNOSTICS found = ROW_COUNT;
     PERFORM pgembed._set(undo);
     IF found OPERATOR(pg_catalog.<) k THEN
-        PERFORM pgembed._tell_unembedded(plan.unembedded, params, relation);
+        PERFORM pgembed._tell_shortage(plan.shortage, params, NULL, found, k, filter, max_distance, plan.path, relation);
     END IF;
 END;
 $$;
@@ -269,47 +271,3 @@ $$;
 
 COMMENT ON FUNCTION pgembed.search_keys(regclass, text, int, text, jsonb, name, float8, float8, boolean) IS
     'keys and distances of the k rows nearest to a text, for callers who may not read every column';
-
-CREATE OR REPLACE FUNCTION pgembed.explain_search(
-    of anyelement, query vector, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
-    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false
-)
-RETURNS TABLE (property text, value text)
-LANGUAGE plpgsql
-STABLE PARALLEL UNSAFE
-COST 1000 ROWS 10
-AS $$
-BEGIN
-    RETURN QUERY SELECT e.property, e.value
-    FROM pgembed._plan_search(
-        pgembed._relation_of(pg_catalog.pg_typeof(of)), 'item', pgembed._sent(query), k, filter, params, column_name, max_distance, recall, exact, NULL, NULL
-    ) AS p
-    CROSS JOIN LATERAL (VALUES
-        ('path', p.path), ('reason', p.reason), ('estimated rows', p.estimated_rows::text),
-        ('settings', pg_catalog.array_to_string(p.settings, ' ')), ('statement', p.statement)
-    ) AS e (property, value);
-END;
-$$;
-
-COMMENT ON FUNCTION pgembed.explain_search(anyelement, vector, int, text, jsonb, name, float8, float8, boolean) IS
-    'how search() would answer, and why';
-
-CREATE OR REPLACE FUNCTION pgembed.explain_search(
-    of anyelement, query text, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
-    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false
-)
-RETURNS TABLE (property text, value text)
-LANGUAGE plpgsql
-STABLE PARALLEL UNSAFE
-COST 20000 ROWS 10
-AS $$
-BEGIN
-    RETURN QUERY SELECT e.property, e.value FROM pgembed.explain_search(
-        of, pgembed.embed_query(pgembed._relation_of(pg_catalog.pg_typeof(of)), query, column_name),
-        k, filter, params, column_name, max_distance, recall, exact
-    ) AS e;
-END;
-$$;
-
-COMMENT ON FUNCTION pgembed.explain_search(anyelement, text, int, text, jsonb, name, float8, float8, boolean) IS
-    'how search() would answer, and why';

@@ -19,6 +19,8 @@ from filtered_tables import Cell, Table
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
+from pgembed.planner import PATHS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -26,7 +28,7 @@ K = 10
 WARM = 10
 # Rows whose similarity is as near as this are as good as one another: equal texts have equal vectors, and float32 sums differ in order.
 SAME = 1e-6
-PATHS = ("exact", "covering", "index", "code", "partial")
+FEW = 50
 EF_SEARCH = (40, 100, 200, 400, 800, 1000)
 Connection = psycopg.Connection[Any]
 Ask = Callable[[int], Sequence[int]]
@@ -102,10 +104,9 @@ def load(connection: Connection, table: Table) -> None:
 
 
 def move_rows(connection: Connection, table: Table) -> None:
-    """Update every twentieth row and leave it at that: index-only scans look into the heap for some time now."""
+    """Update every twentieth row and leave it at that: now index-only scans must look into the heap, and statistics are old."""
     column = next(name for name, kind in table.columns.items() if kind in ("int4", "date"))
     connection.execute(f"UPDATE {table.name} SET {column} = {column} + 1 WHERE id % 20 = 7")
-    connection.execute(f"ANALYZE {table.name}")
 
 
 @dataclass(frozen=True)
@@ -155,21 +156,33 @@ class Truth:
 
     def measure(self, ask: Ask, queries: int, setting: str = "", give_up: float | None = None) -> Measured | None:
         """Ask so many queries, warm; None where the first of them take more than ``give_up`` seconds."""
-        for query in range(min(WARM, queries)):
-            ask(query)
-        seconds, recalls, rows, short = [], [], [], 0
-        for query in range(queries):
-            start = time.perf_counter()
-            found = ask(query)
-            seconds.append(time.perf_counter() - start)
-            recalls.append(self.recall(query, found))
-            rows.append(len(found))
-            short += len(found) < self.expected(query)
-            if give_up is not None and query == WARM and statistics.median(seconds) > give_up:
+        if give_up is not None:
+            few = self.together({setting: ask}, min(WARM, queries))[setting]
+            if few.p50 > give_up:
                 return None
-        ordered = sorted(seconds)
-        p95 = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
-        return Measured(statistics.mean(recalls), statistics.median(seconds), p95, statistics.mean(rows), short, setting)
+        return self.together({setting: ask}, queries)[setting]
+
+    def together(self, asks: dict[str, Ask], queries: int) -> dict[str, Measured]:
+        """Ask in several ways, query by query in turn, so that whatever else the machine does slows them alike."""
+        for ask in asks.values():
+            for query in range(min(WARM, queries)):
+                ask(query)
+        seconds: dict[str, list[float]] = {name: [] for name in asks}
+        found: dict[str, list[Sequence[int]]] = {name: [] for name in asks}
+        for query in range(queries):
+            names = list(asks) if query % 2 else list(reversed(asks))
+            for name in names:
+                start = time.perf_counter()
+                rows = asks[name](query)
+                seconds[name].append(time.perf_counter() - start)
+                found[name].append(rows)
+        return {name: self._measured(name, seconds[name], found[name]) for name in asks}
+
+    def _measured(self, setting: str, seconds: list[float], found: list[Sequence[int]]) -> Measured:
+        recall = statistics.mean(self.recall(query, rows) for query, rows in enumerate(found))
+        short = sum(len(rows) < self.expected(query) for query, rows in enumerate(found))
+        p95 = sorted(seconds)[min(len(seconds) - 1, int(0.95 * len(seconds)))]
+        return Measured(recall, statistics.median(seconds), p95, statistics.mean(map(len, found)), short, setting)
 
 
 class Asker:
@@ -194,11 +207,10 @@ class Asker:
         return self._keys(statement, values)
 
     def forced(self, path: str, recall: float) -> Ask:
-        """The same by one path, whatever it costs; needs pgembed._search_keys, see `forced_paths`."""
-        statement = (
-            "SELECT key FROM pgembed._search_keys(path => %(path)s::text, target => %(target)s::regclass, query => %(query)s, k => 10,"
-            " filter => %(filter)s::text, params => %(params)s::jsonb, column_name => NULL::name, recall => %(recall)s::float8)"
-        )
+        """The same by one path, whatever it costs."""
+        given = {"target": "%(target)s::regclass", "query": "%(query)s", "k": "10", "filter": "%(filter)s::text", "exact": "false"}
+        given |= {"params": "%(params)s::jsonb", "recall": "%(recall)s::float8", "by_path": "%(path)s::text"}
+        statement = f"SELECT key FROM {called(self.connection, '_search_keys', given)}"
         return self._keys(statement, {"path": path, "target": self.table.name, "filter": self.cell.ours(), "recall": recall})
 
     def _keys(self, statement: str, values: dict[str, Any]) -> Ask:
@@ -230,26 +242,29 @@ class Asker:
         return found
 
     def pgvector(self, asked: Sequence[float]) -> list[Measured]:
-        """For each recall: pgvector's iterative scan, with the smallest ef_search that reaches it, else with the best of them."""
+        """For each recall: pgvector's iterative scan, with the smallest ef_search that reaches it, else the largest."""
         statement, ask = self.theirs()
-        tried: dict[int, Measured] = {}
+        tried: dict[tuple[int, int], Measured] = {}
 
-        def measured(ef_search: int) -> Measured:
-            if ef_search not in tried:
+        def measured(ef_search: int, queries: int) -> Measured:
+            if (ef_search, queries) not in tried:
                 self._settings("relaxed_order", ef_search)
                 node = self._scan(statement)
-                found = self.truth.measure(ask, self.queries, f"{node}, ef_search {ef_search}" if node == "hnsw" else node)
+                found = self.truth.measure(ask, queries, f"{node}, ef_search {ef_search}" if node == "hnsw" else node)
                 assert found is not None
-                tried[ef_search] = found
-            return tried[ef_search]
+                tried[ef_search, queries] = found
+            return tried[ef_search, queries]
 
         answers = []
         for wanted in asked:
             for ef_search in EF_SEARCH:
-                found = measured(ef_search)
+                # a few queries tell which settings are far from it
+                if measured(ef_search, min(FEW, self.queries)).recall < wanted - 0.01 and ef_search != EF_SEARCH[-1]:
+                    continue
+                found = measured(ef_search, self.queries)
                 if found.reaches(wanted) or not found.setting.startswith("hnsw"):
                     break
-            answers.append(found if found.reaches(wanted) else max(tried.values(), key=lambda one: one.recall))
+            answers.append(found)
         return answers
 
     def _settings(self, iterative: str, ef_search: int) -> None:
@@ -258,6 +273,7 @@ class Asker:
             f"SET hnsw.iterative_scan = {iterative}; SET hnsw.ef_search = {ef_search}; SET hnsw.max_scan_tuples = 1000000;"
             " SET hnsw.scan_mem_multiplier = 32"
         )
+        self.connection.execute("DISCARD PLANS")  # a plan that was made under other settings would stay
         if self.cell.values is not None:
             # a plan for the value at hand: one for all values would serve pgvector worse
             self.connection.execute("SET plan_cache_mode = force_custom_plan")
@@ -279,39 +295,66 @@ class Asker:
         return seen.most_common(1)[0][0]
 
     def path(self, recall: float) -> str:
-        """The path that pgembed takes for most queries."""
+        """The path that pgembed takes for most queries, and the next."""
+        given = {"target": "%(target)s::regclass", "query": "pgembed._sent(%(query)s)", "output": "'key'", "k": "10", "exact": "false"}
+        given |= {"filter": "%(filter)s::text", "params": "%(params)s::jsonb", "recall": "%(recall)s::float8"}
+        told = self._told(f"SELECT path FROM {called(self.connection, '_plan_search', given)}", recall)
+        return " / ".join(path for path, _ in told.most_common(2))
+
+    def probed(self, recall: float) -> bool:
+        """Whether pgembed's choice rests upon a look among a query's unfiltered neighbours, for most queries."""
+        told = self._told(
+            f"SELECT value FROM pgembed.explain_search(NULL::{self.table.name}, %(query)s, 10, %(filter)s::text, %(params)s::jsonb,"
+            " recall => %(recall)s::float8) WHERE property = 'local selectivity'",
+            recall,
+        )
+        return 2 * sum(count for line, count in told.items() if "counts upon" in line) > told.total()
+
+    def _told(self, statement: str, recall: float) -> Counter[str]:
+        """A value that a statement tells, over ten queries."""
         seen: Counter[str] = Counter()
         for query in range(0, self.queries, max(1, self.queries // 10)):
-            rows = self.connection.execute(
-                f"SELECT value FROM pgembed.explain_search(NULL::{self.table.name}, %(query)s, 10, %(filter)s::text, %(params)s::jsonb,"
-                " recall => %(recall)s::float8) WHERE property = 'path'",
-                {"query": self.vectors[query], "filter": self.cell.ours(), "params": self.params[query], "recall": recall},
-            ).fetchall()
-            seen[rows[0][0] if rows else "?"] += 1
-        return " / ".join(path for path, _ in seen.most_common(2))
+            values = {"target": self.table.name, "filter": self.cell.ours(), "recall": recall}
+            rows = self.connection.execute(statement, {**values, "query": self.vectors[query], "params": self.params[query]}).fetchall()
+            seen[(rows[0][0] or "") if rows else ""] += 1
+        return seen
 
-    def oracle(self, recall: float, paths: Sequence[str]) -> dict[str, Measured]:
-        """Each path that can answer and reaches the recall; one that is far behind is not asked to the end."""
-        found: dict[str, Measured] = {}
-        for path in paths:
-            best = min((one.p50 for one in found.values()), default=None)
+    def beside_its_paths(self, recall: float) -> tuple[Measured, Measured | None]:
+        """pgembed as it decides, and the fastest of its paths that reaches the recall: candidates are found with a few queries, then all
+        queries are asked in turn. None where no path can be forced that reaches it."""
+        few = min(FEW, self.queries)
+        screened: list[Measured] = []
+        for path in PATHS:
+            best = min((one.p50 for one in screened), default=None)
             try:
-                one = self.truth.measure(self.forced(path, recall), self.queries, path, None if best is None else 4 * best)
-            except psycopg.Error:
-                continue  # not a path of this filter
-            if one is not None and one.reaches(recall):
-                found[path] = one
-        return found
+                one = self.truth.measure(self.forced(path, recall), few, path, None if best is None else 4 * best)
+            except psycopg.errors.FeatureNotSupported:
+                continue  # not a path of this search
+            if one is not None and one.recall >= recall - 0.01:
+                screened.append(one)
+        nearest = sorted(screened, key=lambda one: one.p50)[:3]
+        asks = {"": self.ours(recall), **{one.setting: self.forced(one.setting, recall) for one in nearest}}
+        found = self.truth.together(asks, self.queries)
+        ours = found.pop("")
+        return ours, min((one for one in found.values() if one.reaches(recall)), key=lambda one: one.p50, default=None)
 
 
 def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [plan, *(node for below in plan.get("Plans", ()) for node in nodes(below))]
 
 
-def forced_paths(connection: Connection) -> tuple[str, ...]:
-    """Paths that can be forced; none where this pgembed cannot."""
-    known = connection.execute("SELECT FROM pg_proc WHERE pronamespace = 'pgembed'::regnamespace AND proname = '_search_keys'").fetchall()
-    return PATHS if known else ()
+def called(connection: Connection, function: str, given: dict[str, str]) -> str:
+    """A call of an internal function by the names of its arguments; one that is not given is NULL."""
+    names = connection.execute(
+        "SELECT p.proargnames[u.n], format_type(u.kind, NULL)"
+        " FROM pg_proc AS p, unnest(p.proargtypes::oid[]) WITH ORDINALITY AS u (kind, n)"
+        " WHERE p.pronamespace = 'pgembed'::regnamespace AND p.proname = %s ORDER BY u.n",
+        [function],
+    ).fetchall()
+    if not names or not given.keys() <= {name for name, _ in names}:
+        raise RuntimeError(f"pgembed.{function} takes {[name for name, _ in names]}, and {sorted(given)} are given")
+    values = [f"{name} => {given.get(name, 'NULL::' + kind)}" for name, kind in names]
+    return f"pgembed.{function}({', '.join(values)})"
 
 
 def prepared(connection: Connection, table: Table, *, keep: bool) -> None:

@@ -1,8 +1,8 @@
 """Two tables of real rows with attributes to filter by, a small one that is made, and the filters that bench_filters.py asks with.
 
 *Packages*: Debian's; a query is the description of a package that was left out. Debian's catalogue knows no date, so `uploaded` is made
-from the hash of the name: uniform over ten years, and not correlated with anything. *Papers*: arXiv's; a query is the title of a paper that was
-left out. *Made*: a few clustered vectors, for --quick: neither a model nor data is needed.
+from the hash of the name: uniform over ten years, and not correlated with anything. *Papers*: arXiv's; a query is the title of a paper that
+was left out. *Made*: a few clustered vectors, for --quick: neither a model nor data is needed.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ def made_cells(table: Table) -> Iterator[Cell]:
     yield from equal(table, "section", (0.02, 0.1))
     yield from list(since(table, "uploaded"))[2:4]
     yield Cell("overlap", "tags && (1 value)", "tags && ARRAY['b']")
-    yield Cell("exists", "EXISTS", "EXISTS (SELECT FROM bench_maintainer AS m WHERE m.who = section AND m.packages > 1)")
+    yield Cell("exists", "EXISTS", "EXISTS (SELECT FROM bench_part AS p WHERE p.part = section AND p.rows > 1)")
     yield from with_the_query(table, "section")
     yield Cell("impossible", "section = 'nowhere'", "section = 'nowhere'")
     yield Cell("none", "no filter", None)
@@ -359,6 +359,6 @@ def made(rows: int = 1_500, queries: int = 10, dim: int = 48) -> Table:
         vectors[:queries],
         found[:queries],
         (("section",),),
-        ("bench_maintainer", "who text PRIMARY KEY, packages int NOT NULL", [(str(place), place % 3) for place in range(12)]),
+        ("bench_part", "part text PRIMARY KEY, rows int NOT NULL", [(str(place), place % 3) for place in range(12)]),
         made_cells,
     )

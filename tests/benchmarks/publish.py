@@ -14,7 +14,7 @@ from typing import Any
 import report
 
 HERE = Path(__file__).resolve().parent
-PLOTS = ("throughput.png", "memory.png", "codecs.png")
+PLOTS = ("throughput.png", "memory.png", "codecs.png", "filters.png")
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -122,6 +122,61 @@ def codecs(place: Path, path: Path) -> bool:
     return True
 
 
+FILTERS = {
+    "o": ("one column", ("equality", "date", "number", "none")),
+    "s": ("lists, conditions, overlap, EXISTS", ("list", "conditions", "overlap", "exists")),
+    "^": ("correlated with the query", ("with the query", "against the query")),
+}
+
+
+def filters(place: Path, path: Path) -> bool:
+    """Recall and p50 against the share that passes, pgembed and pgvector at the same asked recall; a column of panels for each table."""
+    asked = 99
+    panels = [(name, found) for name in ("packages", "papers") if (found := report.kept(place, f"filters_{name}_{asked}"))]
+    if not panels:
+        return False
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(
+        2, len(panels), figsize=(6 * len(panels), 7.2), layout="constrained", squeeze=False, sharex=True, sharey="row"
+    )
+    series = {
+        "pgvector without settings": ("recall without settings", None, "silver"),
+        f"pgvector, iterative scan tuned for .{asked}": ("its recall", "its p50, ms", "tab:orange"),
+        f"pgembed, recall => .{asked}": ("recall@10", "p50, ms", "tab:blue"),
+    }
+    for (_, found), (above, below) in zip(panels, axes.T, strict=True):
+        at = {column: number for number, column in enumerate(found["header"])}
+        rows = [row for row in found["rows"] if row[at["passes, %"]]]
+        for mark, (_, kinds) in FILTERS.items():
+            some = [row for row in rows if row[at["kind"]] in kinds]
+            shares = [row[at["passes, %"]] for row in some]
+            for recall, milliseconds, colour in series.values():
+                for panel, column in ((above, recall), (below, milliseconds)):
+                    if column:
+                        panel.scatter(shares, [row[at[column]] for row in some], marker=mark, s=34, color=colour, alpha=0.85, linewidths=0)
+        for row in rows:  # what belongs together: one filter, two systems
+            ends = [row[at["p50, ms"]], row[at["its p50, ms"]]]
+            below.plot([row[at["passes, %"]]] * 2, ends, color="grey", linewidth=0.6, alpha=0.5, zorder=0)
+        above.axhline(asked / 100, color="black", linewidth=0.8, linestyle=":")
+        above.set(title=found["title"].partition(", recall")[0], ylim=(-0.03, 1.04))
+        below.set(xscale="log", yscale="log", xlabel="rows that pass the filter, %")
+        below.set_xticks([0.02, 0.1, 1, 10, 100], ["0.02", "0.1", "1", "10", "100"])
+        below.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        for panel in (above, below):
+            panel.minorticks_off()
+            panel.grid(alpha=0.3)
+            panel.spines[["top", "right"]].set_visible(False)
+    axes[0][0].set_ylabel("recall@10, mean")
+    axes[1][0].set_ylabel("ms a search, p50")
+    colours = [pyplot.Line2D([], [], marker="o", color=colour, linestyle="", label=label) for label, (_, _, colour) in series.items()]
+    marks = [pyplot.Line2D([], [], marker=mark, color="grey", linestyle="", label=label) for mark, (label, _) in FILTERS.items()]
+    figure.legend(handles=[*reversed(colours), *marks], loc="outside lower center", ncols=2, fontsize=9, frameon=False)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+    return True
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="into README.md and the plots beside it")
@@ -129,7 +184,7 @@ def main() -> None:
     place = report.folder()
     if place is None:
         parser.exit(2, "PGEMBED_BENCH names no folder\n")
-    drawn = [name for name, draw in zip(PLOTS, (throughput, memory, codecs), strict=True) if draw(place, place / name)]
+    drawn = [name for name, draw in zip(PLOTS, (throughput, memory, codecs, filters), strict=True) if draw(place, place / name)]
     print(f"tables and plots: {place}")
     if options.write:
         for name in drawn:

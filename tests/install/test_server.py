@@ -239,6 +239,20 @@ def test_doctor_finds_nothing_wrong_with_a_sound_installation(private: server.Se
     assert checks[-1] == doctor.Check("pgembed.embed", "a vector of 384 dimensions")
 
 
+def test_doctor_warns_where_a_filter_would_lose_rows(private: server.Server) -> None:
+    private.install_extension()
+    said = "hnsw.iterative_scan"
+    with psycopg.connect(private.url(), autocommit=True) as connection:
+        connection.execute("CREATE TABLE near (e public.vector(3)); CREATE INDEX ON near USING hnsw (e public.vector_cosine_ops)")
+        connection.execute("CREATE INDEX ON near USING hnsw (e public.vector_l2_ops)")
+        (check,) = [check for check in doctor.examine(private.url()) if check.subject == said]
+        assert check.found == "off, with 2 hnsw indexes"
+        assert "pgembed.set_search_defaults()" in str(check.remedy)
+        connection.execute("SELECT pgembed.set_search_defaults()")
+        assert doctor.Check(said, "strict_order, with 2 hnsw indexes") in list(doctor.examine(private.url()))
+        connection.execute("SELECT pgembed.reset_search_defaults(); DROP TABLE near")
+
+
 def test_doctor_names_a_database_without_the_extension(private: server.Server) -> None:
     *_, last = doctor.examine(private.url("template1"))
     assert last == doctor.Check("extension", "not in this database", "pgembed install URL.")

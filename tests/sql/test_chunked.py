@@ -177,7 +177,7 @@ def test_more_like_a_row_leaves_it_out(doc: Connection, refused: Refused) -> Non
 def test_what_could_not_be_found_is_told(doc: Connection, notices: Notices) -> None:
     doc.execute("INSERT INTO doc VALUES (7, 'new', 'A new text.')")
     found_chunks(doc, "'x', filter => 'id = 7'")
-    assert notices[-1].message == "1 row of doc that passes the filter has no vector yet and could not be found"
+    assert notices[-1].message == "0 of 10 results: 1 row that passes the filter has no vector yet"
 
 
 @pytest.fixture
@@ -203,7 +203,8 @@ def many(doc: Connection) -> Connection:
     "options", ["k => 3", "k => 20", "k => 20, filter => 'id > 1'", "k => 10, max_distance => 1.2", "k => 10, filter => 'id < 3900'"]
 )
 def test_the_index_path_gives_rows_once_and_fills_k(many: Connection, options: str) -> None:
-    plan = dict(many.execute(f"SELECT property, value FROM pgembed.explain_search(NULL::doc, '[1,0,0]'::vector, {options})").fetchall())
+    explained = f"SELECT property, value FROM pgembed.explain_search(NULL::doc, '[1,0,0]'::vector, {options}, execute => false)"
+    plan = dict(many.execute(explained).fetchall())
     assert plan["path"] == "index"
     assert "rows with 4.0 chunks each" in plan["reason"]
     statement = f"SELECT (item).id, distance FROM pgembed.search(NULL::doc, '[1,0,0]'::vector, {options}, exact => %s) ORDER BY rank"

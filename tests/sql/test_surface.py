@@ -31,13 +31,17 @@ UNPINNED = {
     "distance",  # inlined, where it takes values
     "_vector",  # these two have no name that a path could redirect
     "embed",
+    "calibrate",  # as refresh
     "fill_code",  # as refresh
     "_join_pairs",
     "_plan_search",
-    "_tell_unembedded",
+    "_tell_shortage",
+    "_explain_search",
     "add_embedding",
     "adopt_embedding",
+    "advise",
     "alter_embedding",
+    "check_query",
     "create_linker",
     "drop_embedding",
     "drop_linker",
@@ -49,12 +53,13 @@ UNPINNED = {
     "search",
     "_search",
     "search_keys",
+    "_search_keys",
     "search_like",
     "semantic_join",
 }
 
 # SECURITY DEFINER is for these alone: each checks what it is given, or can only be called by our own code.
-DEFINERS = {"_vector", "_write_registry", "_forget_dropped", "_codecs_moved", "embed"}
+DEFINERS = {"_vector", "_flush_filter_log", "_write_registry", "_forget_dropped", "_codecs_moved", "embed"}
 
 # What the type binvec is made of.
 BINVEC = {f"_binvec_{name}" for name in ("in", "out", "recv", "send", "typmod_in", "typmod_out", "refused", "sized")}
@@ -176,7 +181,7 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
     closed = db.execute(
         f"SELECT proname::text FROM ({MEMBERS}) AS m WHERE NOT has_function_privilege('public', oid, 'EXECUTE') ORDER BY 1"
     ).fetchall()
-    models = ["drop_model", "grant_model", "register_model", "revoke_model", "set_default_model", "set_threads"]
+    models = ["drop_model", "grant_model", "register_model", "revoke_model", "set_default_model", "set_filter_log", "set_threads"]
     assert [row[0] for row in closed] == ["_vector_relabel", "_vector_sound", "_vectors_relabel", *models]
 
 
@@ -193,6 +198,7 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
                 "_freshness",
                 "_hash_after_change",
                 "_hash_stale",
+                "_planned",
                 "_source_hash",
                 "_vector",
                 "_vector_refused",
@@ -201,6 +207,7 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
                 "_vector_sound",
                 "_vector_type",
                 "freshness",
+                "text_array",
                 "truncated",
                 "version",
             }
@@ -210,6 +217,7 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
             "v",
             {
                 "_plan_search",
+                "_explain_search",
                 "_write_registry",
                 "_forget_dropped",
                 "_after_drop",
@@ -221,7 +229,10 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
             }
             | {"add_embedding", "adopt_embedding", "alter_embedding", "drop_embedding", "refresh"}
             | {"register_model", "drop_model", "grant_model", "revoke_model"}
+            | {"set_filter_log", "_flush_filter_log", "advise"}
             | {"train_codec", "retrain_codec", "drop_codec", "recommend_codec", "check_codec", "_codecs_moved"}
+            | {"check_query", "set_search_defaults", "reset_search_defaults"}
+            | {"calibrate"}
             | {"add_code", "fill_code", "use_code", "drop_code", "_code_missed", "_code_attached"},
         ),
     ],
@@ -242,6 +253,11 @@ def test_only_what_runs_no_sql_from_python_may_stand_in_a_parallel_plan(db: Conn
         *("_constants", "_encode", "_encode_known", "_encode_with"),
         "_describe_codes",
         "_index_size",
+        "_calibrated",
+        "_index_definition",
+        "_planned",
+        "_relation_of",
+        "text_array",
     }
 
 

@@ -1,0 +1,183 @@
+"""choosing: the cheapest way that keeps the promise, and what a wrong choice can cost."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from planned import COLUMN, HELD, Listed, code, estimate, facts, request
+
+from pgembed.planner import choosing, coded, overfetch, probing
+from pgembed.planner.contract import Option
+from pgembed.planner.costs import Costs
+from pgembed.planner.facts import Facts
+from pgembed.planner.partial import VectorIndex
+
+BARE = dataclasses.replace(COLUMN, index_name=None, index_method=None)
+
+
+def find(found: list[Option], path: str) -> Option:
+    return next(option for option in found if option.path == path)
+
+
+def test_paths_come_cheapest_first_and_the_safe_one_is_the_first_that_reads_no_graph() -> None:
+    found = choosing.options(facts(code=code()), request(), estimate(2e4, covered=True))
+    assert {option.path for option in found} == {"exact", "covering", "code", "index"}
+    assert choosing.safe(found).path == "covering"
+    weights = [option.milliseconds * (choosing.BAND if option.setting.ef_search else 1) for option in found]
+    assert weights == sorted(weights)
+
+
+@pytest.mark.parametrize("changes", [{"exact": True}, {"recall": 1.0}, {"k": None, "max_distance": 0.3}])
+def test_what_only_comparing_all_can_keep_has_one_way(changes: dict[str, object]) -> None:
+    found = choosing.options(facts(code=code()), request(**changes), estimate(2e4, covered=True))
+    assert [option.path for option in found] == ["exact"]
+
+
+def test_in_the_band_where_both_cost_the_same_the_safe_way_is_taken() -> None:
+    graph = find(choosing.options(facts(), request(), estimate(HELD)), "index").milliseconds
+    costs = facts().costs
+    for factor, path in ((1.2, "exact"), (1.4, "index")):
+        each = (graph * factor - costs.statement) / HELD
+        known = facts(costs=dataclasses.replace(costs, heap_row=each, compare=0.0, seen_row=0.0))
+        assert choosing.options(known, request(), estimate(HELD))[0].path == path
+        # and where half as many may pass, it costs half
+        assert choosing.options(known, request(), estimate(HELD), trust=0.5)[0].path == "exact"
+
+
+def test_the_denser_the_query_lies_among_passing_rows_the_cheaper_is_a_graph() -> None:
+    known, asked, found = facts(), request(filter="x"), estimate(3e4)
+    costs = [find(choosing.options(known, asked, found, share), "index").milliseconds for share in (0.9, 0.1, 0.01, 0.001, 0.0)]
+    assert costs == sorted(costs)
+    assert costs[0] < costs[-2] / 10
+    assert choosing.options(known, asked, found, 0.0)[0].path == "exact"
+
+
+def test_a_filter_takes_more_candidates_than_results_because_a_scan_that_goes_on_is_not_in_order() -> None:
+    for share, recall, number in ((1.0, 0.98, 10), (0.2, 0.98, 20), (0.2, 0.99, 30)):
+        found = choosing.options(facts(), request(recall=recall), estimate(HELD * share))
+        assert find(found, "index").setting.candidates == number
+
+
+def test_a_graph_is_read_no_further_than_what_is_safe_costs_nor_several_times_as_far_as_expected() -> None:
+    known = facts()
+    for rows, share in ((3e4, 0.03), (3e5, 0.3), (HELD, 1.0), (3e5, 0.01), (500, 0.0005)):
+        found = choosing.options(known, request(filter="x"), estimate(rows), share)
+        graph, least = find(found, "index"), choosing.safe(found).milliseconds
+        needed = overfetch.rows_until(graph.setting.candidates, share, choosing.CERTAINTY)
+        assert needed is not None
+        expected = max(needed, graph.setting.ef_search or 0)
+        assert graph.max_scan_tuples is not None
+        rows_at_most = graph.max_scan_tuples / choosing.COMPARED_PER_ROW
+        assert rows_at_most <= choosing.PATIENCE * expected + 1
+        assert rows_at_most <= choosing.MOST_TUPLES
+        if found[0] is graph:
+            assert rows_at_most * known.costs.graph_row <= max(least, expected * known.costs.graph_row) * 1.01
+            # and it is enough as a rule
+            assert rows_at_most >= min(expected, choosing.MOST_TUPLES / choosing.COMPARED_PER_ROW) - 1
+
+
+def actual(option: Option, known: Facts, rows: float, share: float, safe: Option) -> float:
+    """What an option would cost if these were the truth: a graph that is left early goes on by the safe way."""
+    costs = known.costs
+    exact = costs.exact(estimate(rows), toasted=False)
+    if option.path == "exact":
+        return exact
+    assert option.max_scan_tuples is not None
+    needed = option.setting.candidates / max(share, 1e-9)
+    read = min(needed, option.max_scan_tuples / choosing.COMPARED_PER_ROW)
+    graph = costs.over_graph(round(read), option.setting.ef_search or 0, 1.0)
+    return graph + (exact if needed > read or rows < option.setting.candidates else 0.0)
+
+
+@pytest.mark.parametrize("rows", [300, 3_000, 30_000, 300_000, 900_000])
+@pytest.mark.parametrize("wrong", [0.1, 0.3, 1, 3, 10])
+@pytest.mark.parametrize("around", [0.02, 0.2, 1.0, 4.0])
+def test_estimates_that_are_ten_times_wrong_cost_about_twice_the_safe_way(rows: float, wrong: float, around: float) -> None:
+    """``rows`` pass, ``wrong`` times as many are estimated, and ``around`` the query so many times as many pass as elsewhere."""
+    known, share = facts(), min(1.0, rows / HELD * around)
+    guessed = estimate(min(HELD, rows * wrong))
+    db = Listed(passed=round(48 * share))
+    db.drawn = round(100 * rows / HELD)
+    choice = choosing.choose(db, known, request(filter="x"), "(x)", dataclasses.replace(guessed, scanned=guessed.rows))  # type: ignore[arg-type]
+    chosen, safe = choice.options[0], choosing.safe(choice.options)
+    spent = actual(chosen, known, rows, share, safe) + (probing.cost(known) if choice.local else 0.0)
+    # a graph's first scan costs what it costs, however few rows pass in truth
+    floor = known.costs.over_graph(0, chosen.setting.ef_search or 0, 1.0)
+    assert spent <= 2.2 * max(known.costs.exact(estimate(rows), toasted=False), floor) + probing.cost(known)
+
+
+def test_a_probe_is_made_only_where_it_can_pay() -> None:
+    def probed(rows: float, known: Facts | None = None, scanned: float | None = None, **changes: object) -> bool:
+        db = Listed()
+        choosing.choose(db, known or facts(), request(**{"filter": "x", **changes}), "(x)", estimate(rows, scanned=scanned))  # type: ignore[arg-type]
+        return any("AS looked" in statement for statement in db.executed)
+
+    assert probed(1e5)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(coded, "asked", lambda *_: coded.Asked("0101", "1111"))
+        assert probed(1e5, facts(BARE, code=code()))
+    assert not probed(1e5, filter=None)
+    assert not probed(95e4), "nearly all rows pass"
+    assert not probed(3e3), "comparing them all takes no longer"
+    assert probed(3e3, scanned=HELD), "but finding them does"
+    assert not probed(1e5, path="index")
+    assert not probed(1e5, exact=True)
+    assert not probed(1e5, recall=1.0)
+    assert not probed(1e5, k=None, max_distance=1.0)
+    assert not probed(1e5, k=5000), "no graph gives so many"
+    assert not probed(1e5, facts(BARE, indexes=())), "there is no graph"
+    assert not probed(1e5, facts(costs=Costs(graph_row=1.0))), "a graph is never cheaper here"
+
+
+@pytest.mark.parametrize(("passed", "path"), [(48, "index"), (24, "index"), (0, "exact")])
+def test_the_choice_follows_the_neighbours_where_estimate_and_neighbours_disagree(passed: int, path: str) -> None:
+    """A tenth of a million rows is estimated, and around the query all pass, or none."""
+    db = Listed(passed=passed)
+    choice = choosing.choose(db, facts(), request(filter="x", recall=0.95), "(x)", estimate(2e4))  # type: ignore[arg-type]
+    assert choice.local is not None
+    assert (choice.local.looked, choice.local.passed) == (48, passed)
+    assert choice.options[0].path == path
+
+
+def test_rows_drawn_at_random_tell_an_estimate_that_is_wrong_from_a_query_that_lies_apart() -> None:
+    """Three tenths are estimated, and no neighbour passes."""
+    paths = []
+    for drawn in (30, 2):
+        db = Listed(passed=0)
+        db.drawn = drawn
+        choice = choosing.choose(db, facts(), request(filter="x"), "(x)", estimate(3e5))  # type: ignore[arg-type]
+        assert choice.local is not None
+        assert choice.local.doubtful
+        assert sum("TABLESAMPLE SYSTEM ($2)" in statement for statement in db.executed) == 1
+        paths.append(choice.options[0].path)
+    assert paths == ["index", "exact"]
+
+
+PART = VectorIndex("product_part_idx", "hnsw", False, False, 20_000, None)
+SCAN = {"Node Type": "Index Scan", "Alias": "product", "Index Name": "product_part_idx", "Plan Rows": 10}
+
+
+def test_a_partial_index_that_has_the_rows_is_one_way_more_and_nothing_is_probed() -> None:
+    db = Listed(plan={"Node Type": "Limit", "Plans": [SCAN]})
+    known = facts(indexes=(*facts().indexes, PART))
+    choice = choosing.choose(db, known, request(filter="x"), "(x)", estimate(2e4))  # type: ignore[arg-type]
+    partial = choice.options[0]
+    assert (partial.path, partial.index_name, partial.on_codes) == ("partial", "product_part_idx", False)
+    # all that it has pass
+    assert partial.milliseconds == find(choosing.options(known, request(), estimate(HELD)), "index").milliseconds
+    assert not any("AS looked" in statement for statement in db.executed)
+
+
+def test_a_partial_index_is_not_asked_for_where_comparing_all_takes_no_longer() -> None:
+    db = Listed(plan={"Node Type": "Limit", "Plans": [SCAN]})
+    known = facts(indexes=(*facts().indexes, PART))
+    choice = choosing.choose(db, known, request(filter="x"), "(x)", estimate(200))  # type: ignore[arg-type]
+    assert choice.options[0].path == "exact"
+    assert db.executed == []
+
+
+def test_a_partial_index_on_codes_is_one_way_more() -> None:
+    index = dataclasses.replace(PART, name="product_bits_part", on_codes=True)
+    found = choosing.options(facts(BARE, code=code(index_name=None)), request(), estimate(2e4), serving=[index])
+    assert (found[0].path, found[0].on_codes, found[0].setting.candidates) == ("partial", True, 50)
