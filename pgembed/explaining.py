@@ -125,12 +125,8 @@ def types(column: Column) -> list[str]:
 
 
 def constant(text: str) -> str:
-    """A value without quotes in it as SQL, on several lines: PostgreSQL joins constants that only a line break divides. Bits are shown in
-    hexadecimal."""
-    begin, end = "", ""
-    if len(text) % 4 == 0 and not text.strip("01"):
-        text, begin, end = f"{int(text, 2):0{len(text) // 4}x}", "x", "::text"
-    return begin + "\n    ".join(f"'{text[start : start + _LINE]}'" for start in range(0, len(text), _LINE)) + end
+    """A value without quotes in it as SQL, on several lines: PostgreSQL joins constants that only a line break divides."""
+    return "\n    ".join(f"'{text[start : start + _LINE]}'" for start in range(0, len(text), _LINE))
 
 
 def planned(facts: Facts, made: Plan) -> Iterator[Line]:

@@ -70,9 +70,13 @@ class Planes(Codec):
         length = self.shape.length
         for block in rotation.blocks(len(queries)):
             turned = self._turned(queries[block])
-            order = np.argsort(self._margins(turned).reshape(len(turned), length), axis=1, kind="stable")
-            kept = np.ones(order.shape, dtype=np.bool_)
-            np.put_along_axis(kept, order[:, : length * LEFT_OUT // 100], False, axis=1)
+            margins = self._margins(turned).reshape(len(turned), length)
+            cut = length * LEFT_OUT // 100
+            least = np.partition(margins, cut, axis=1)[:, cut, None]
+            kept = margins >= least
+            for row in np.flatnonzero(kept.sum(axis=1) > length - cut):
+                equal = np.flatnonzero(margins[row] == least[row])
+                kept[row, equal[: kept[row].sum() - (length - cut)]] = False
             masks[block] = np.packbits(kept, axis=1)
             bits[block] = np.packbits(self._bits(turned).reshape(kept.shape) & kept, axis=1)
         return bits, masks

@@ -58,7 +58,7 @@ def plan(db: Database, facts: Facts, output: str, request: Request) -> Plan:
     short = shortage.statement(column, condition, request)
     if column.chunks is not None:
         return _over_chunks(db, facts, output, request, condition, short)
-    found = filters.estimate(db, column.table, condition, request.params, held=facts.held, code=facts.code)
+    found = facts.estimate(db, condition, request.params)
     choice = choosing.choose(db, facts, request, condition, found)
     options = choice.options
     chosen = _chosen(options, request)

@@ -24,6 +24,8 @@ from pgembed.planner.probing import Local
 
 # A graph must be so much cheaper than what is safe.
 BAND = 1.3
+# And codes than comparing every row, which misses nothing at all; few rows are often in the processor's caches, and then cost less.
+CODES_BAND = 1.4
 EXACT = Setting(0, None, 1.0, "every row compared")
 # Where exact search costs more than a graph with this ef_search, it is said that there is none.
 _HELPFUL = 200
@@ -61,7 +63,7 @@ def choose(db: Database, facts: Facts, request: Request, condition: str, estimat
     if graph and request.query is not None and any(not index.is_whole for index in facts.indexes):
         serving = _serving(db, facts, request, condition, estimate)
     found = options(facts, request, estimate, serving=serving)
-    if not graph:
+    if not graph or found[0].milliseconds <= probing.WORTH * probing.cost(facts):
         return Choice(found, None)
     at_best = [option for option in options(facts, request, estimate, 1.0) if option.setting.ef_search is not None]
     best = min(at_best, key=lambda option: option.milliseconds, default=None)
@@ -109,7 +111,8 @@ def options(
         return found[:1]
     doubted = found if trust == 1.0 else _safe(facts, request, _fewer(estimate, trust))
     least = min(option.milliseconds for option in doubted)
-    best = min(option.milliseconds for option in found)
+    cheapest = min(found, key=lambda option: option.milliseconds)
+    best = cheapest.milliseconds
     share = estimate.share if local_share is None else local_share
     code, column = facts.code, facts.column
     if code is not None and request.query is not None and code.index_name is not None and code.index_method == "hnsw":
@@ -122,7 +125,14 @@ def options(
         names, methods = ", ".join(index.name for index in serving), {index.method for index in serving}
         method = "hnsw" if "hnsw" in methods else "ivfflat"
         found += _graph(facts, request, estimate, "partial", share, least, names, method, on_codes=serving[0].on_codes)
-    return sorted(found, key=lambda option: option.milliseconds * (1.0 if option.setting.ef_search is None else BAND * best / least))
+    codes = 1.0 if cheapest.path == "exact" else CODES_BAND
+
+    def weight(option: Option) -> float:
+        if option.path == "exact":
+            return option.milliseconds
+        return option.milliseconds * codes * (1.0 if option.setting.ef_search is None else BAND * best / least)
+
+    return sorted(found, key=weight)
 
 
 def _serving(db: Database, facts: Facts, request: Request, condition: str, estimate: Estimate) -> tuple[VectorIndex, ...]:

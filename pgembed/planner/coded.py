@@ -57,8 +57,11 @@ def asked(db: Database, code: Code, query: bytes, *, whole: bool = True) -> Aske
     both = codec.masked(vector)
     assert both is not None  # codes are bits
     bits, mask = both
-    packed = np.concatenate([codec.encode(vector) if whole else bits, mask])
-    texts = np.unpackbits(packed, axis=1, count=codec.shape.length) + ord("0")
+    asked = codec.encode(vector) if whole else bits
+    if codec.shape.length % 4 == 0:
+        digits = codec.shape.length // 4
+        return Asked("x" + asked.tobytes().hex()[:digits], "x" + mask.tobytes().hex()[:digits])
+    texts = np.unpackbits(np.concatenate([asked, mask]), axis=1, count=codec.shape.length) + ord("0")
     return Asked(texts[0].tobytes().decode("ascii"), texts[1].tobytes().decode("ascii"))
 
 

@@ -19,6 +19,7 @@ class Costs:
     compare: of a vector with the query; detoast: before that, where vectors are kept apart from their rows.
     index_row: to read an entry of an index in order; code_row: to compare its code.
     rescore: of one candidate, its row found by key.
+    encode: to write the query as a code and plan a statement with it, beyond what another statement takes.
     graph, graph_row: to begin a search in HNSW over vectors, and for each row of ef_search.
     graph_next_row: for each row beyond, for which an iterative scan goes on: several times as much.
     code_graph_row, code_graph_next_row: the same over codes.
@@ -32,6 +33,7 @@ class Costs:
     index_row: float = 0.00005
     code_row: float = 0.00016
     rescore: float = 0.0025
+    encode: float = 0.2
     graph: float = 0.5
     graph_row: float = 0.02
     graph_next_row: float = 0.03
@@ -46,7 +48,8 @@ class Costs:
     def codes(self, estimate: Estimate, candidates: int) -> float:
         """The code of every row that passes, and some compared exactly."""
         read = self.index_row if estimate.covered else self.seen_row + self.heap_row
-        return self.statement + estimate.scanned * read + estimate.rows * self.code_row + self.rescored(candidates, estimate)
+        begun = self.statement + self.encode
+        return begun + estimate.scanned * read + estimate.rows * self.code_row + self.rescored(candidates, estimate)
 
     def over_graph(self, candidates: int, ef_search: int, share: float) -> float:
         """Rows from HNSW over the vectors until so many pass."""
@@ -57,7 +60,7 @@ class Costs:
         """The same over codes, compared exactly in the end."""
         beyond = max(0.0, candidates / max(share, 1e-6) - ef_search)
         visited = ef_search * self.code_graph_row + beyond * self.code_graph_next_row
-        return self.statement + self.graph + visited + self.rescored(candidates, estimate)
+        return self.statement + self.encode + self.graph + visited + self.rescored(candidates, estimate)
 
     def rescored(self, candidates: int, estimate: Estimate) -> float:
         """Exact comparison of candidates."""
@@ -101,8 +104,9 @@ def fit(runs: Sequence[Run], *, toasted: bool) -> Costs:
         toasted: vectors are kept apart from their rows.
     """
     default = Costs()
-    made = {"statement": _statement(runs, default)}
+    made = {"statement": _statement(runs, default), "encode": default.encode}
     begin = made["statement"]
+    coded = begin + default.encode
     exact = [run for run in runs if run.path == "exact" and run.scanned > 0]
     each = default.heap_row + default.compare + (default.detoast if toasted else 0.0)
     found = _least([((run.scanned, run.rows), run.milliseconds - begin, run.milliseconds) for run in exact])
@@ -112,21 +116,21 @@ def fit(runs: Sequence[Run], *, toasted: bool) -> Costs:
         made |= {name: compared * getattr(default, name) / each for name in ("heap_row", "compare", *(("detoast",) if toasted else ()))}
     covering = [run for run in runs if run.path == "covering"]
     read = default.index_row + default.code_row
-    found = _least([((run.scanned, min(run.candidates, run.rows)), run.milliseconds - begin, run.milliseconds) for run in covering])
+    found = _least([((run.scanned, min(run.candidates, run.rows)), run.milliseconds - coded, run.milliseconds) for run in covering])
     if found is not None:
         made |= {"index_row": found[0] * default.index_row / read, "code_row": found[0] * default.code_row / read, "rescore": found[1]}
     scan = [run for run in runs if run.path == "scan"]
     if found is None and scan:
         rows = made.get("seen_row", default.seen_row) + made.get("heap_row", default.heap_row)
         known = [
-            ((run.rows, min(run.candidates, run.rows)), run.milliseconds - begin - rows * run.scanned, run.milliseconds) for run in scan
+            ((run.rows, min(run.candidates, run.rows)), run.milliseconds - coded - rows * run.scanned, run.milliseconds) for run in scan
         ]
         found = _least(known)
         if found is not None:
             made |= {"code_row": found[0], "rescore": found[1]}
     rescore = made.get("rescore", default.rescore)
     made |= _graph([run for run in runs if run.path == "index"], begin, 0.0, "graph_row", "graph_next_row")
-    code = _graph([run for run in runs if run.path == "code"], begin, rescore, "code_graph_row", "code_graph_next_row")
+    code = _graph([run for run in runs if run.path == "code"], coded, rescore, "code_graph_row", "code_graph_next_row")
     # one constant begins both graphs
     made |= {name: max(value, made.get(name, 0.0)) if name == "graph" else value for name, value in code.items()}
     return _complete(made, default)

@@ -19,6 +19,7 @@ from pgembed.codes.catalogue import Code
 from pgembed.columns import Column, Table
 from pgembed.database import Database
 from pgembed.planner import checks, curves, filters, partial
+from pgembed.planner.contract import Estimate
 from pgembed.planner.costs import Costs
 from pgembed.planner.costs import load as load_costs
 from pgembed.planner.curves import Point, Points
@@ -26,6 +27,7 @@ from pgembed.planner.partial import VectorIndex
 
 _KNOWN: OrderedDict[tuple[str, str | None], tuple[object, float, Facts]] = OrderedDict()
 _MOST_KNOWN = 64
+_MOST_ESTIMATES = 64
 # A table grows without being altered.
 _SECONDS = 60.0
 # PostgreSQL moves values out of rows that are longer than this.
@@ -46,6 +48,7 @@ class Facts:
         points: of a calibration; () before one.
         toasted: vectors are kept apart from their rows.
         indexes: on vectors and codes, partial ones and those of partitions too.
+        estimates: of filters with their params that were asked for since these facts were looked up.
     """
 
     column: Column
@@ -60,6 +63,22 @@ class Facts:
     toasted: bool = False
     held: float = 0.0
     indexes: tuple[VectorIndex, ...] = ()
+    estimates: OrderedDict[tuple[str, str | None], Estimate] = field(default_factory=OrderedDict, compare=False, repr=False)
+
+    def estimate(self, db: Database, condition: str, params: str | None) -> Estimate:
+        """See `filters.estimate`. It stays as long as these facts do, but for policies: what they ask may change at any time.
+
+        Args:
+            condition: as `filters.proven` returns it.
+        """
+        key = (condition, params)
+        found = None if self.secured else self.estimates.get(key)
+        if found is None:
+            found = filters.estimate(db, self.column.table, condition, params, held=self.held, code=self.code)
+            while len(self.estimates) >= _MOST_ESTIMATES:
+                self.estimates.popitem(last=False)
+            self.estimates[key] = found
+        return found
 
 
 def look(db: Database, target: str | None, column_name: str | None) -> Facts:

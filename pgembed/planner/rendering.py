@@ -44,7 +44,7 @@ def nearest(column: Column, condition: str, request: Request) -> str:
     alias = column.table.alias
     return (
         f"SELECT {_named_places(column)}, ({distance(column)}) {PLUS_ZERO} AS distance\n    FROM {column.table.sql} AS {alias}\n"
-        f"    WHERE {where(column, condition, request)}\n    ORDER BY distance, {place(column)}{limit(request)}"
+        f"    WHERE {where(column, condition, request)}\n    ORDER BY distance, {by_place(column)}{limit(request)}"
     )
 
 
@@ -69,7 +69,7 @@ def _rescored(column: Column, request: Request, candidates: str) -> str:
         f"SELECT {names}, ({distance(column)}) {PLUS_ZERO} AS distance\n    FROM (\n    {candidates}\n    ) AS {BEST}\n"
         f"    JOIN {column.table.sql} AS {column.table.alias} ON {same_row(column, BEST)}"
         f" WHERE {column.table.alias}.{column.sql} IS NOT NULL{near}\n"
-        f"    ORDER BY distance, {place(column)}{limit(request)}"
+        f"    ORDER BY distance, {by_place(column)}{limit(request)}"
     )
 
 
@@ -97,7 +97,7 @@ def _graph(column: Column, output: str, condition: str, request: Request, option
     else:
         near = "" if request.max_distance is None else f" AND {NEAREST}.distance OPERATOR(pg_catalog.<=) $4"
         # PostgreSQL takes them for sorted by distance, and an index that goes on for more gives them nearly so
-        order = f"{NEAREST}.distance {PLUS_ZERO}, ROW({names})"
+        order = f"{NEAREST}.distance {PLUS_ZERO}, {names}"
         best = f"SELECT {names}, {NEAREST}.distance FROM {NEAREST} WHERE {enough}{near}\n    ORDER BY {order}{limit(request)}"
     rest = _every(column, condition, request, safe, code)
     found = (
@@ -117,7 +117,7 @@ def ranked(column: Column, output: str, found: str) -> str:
     else:
         given = column.table.key_text(BEST, [name for name, _ in places(column)])
         part, rows = "", f"{found} AS {BEST}"
-    order = f"{BEST}.distance, ROW({', '.join(f'{BEST}.{name}' for name, _ in places(column))})"
+    order = ", ".join(f"{BEST}.{name}" for name in ("distance", *(name for name, _ in places(column))))
     return (
         f"SELECT {given} AS answer, {BEST}.distance,\n"
         f"    pg_catalog.row_number() OVER (ORDER BY {order})::pg_catalog.int4 AS rank{part}\n"
@@ -141,9 +141,14 @@ def _named_places(column: Column) -> str:
     return ", ".join(f"{column.table.alias}.{place} AS {name}" for name, place in places(column))
 
 
+def by_place(column: Column) -> str:
+    """SQL to order rows at one distance by: names alone, for a ROW(...) would be made of every row that passes."""
+    return ", ".join(f"{column.table.alias}.{name}" for _, name in places(column))
+
+
 def place(column: Column) -> str:
     """SQL that puts rows at one distance in one order."""
-    return f"ROW({', '.join(f'{column.table.alias}.{name}' for _, name in places(column))})"
+    return f"ROW({by_place(column)})"
 
 
 def limit(request: Request) -> str:
