@@ -101,7 +101,11 @@ def said(short: Short) -> tuple[str, str | None, bool]:
         was, one = ("was", True) if missed == 1 else ("were", False)
         rows = f"{missed} more row{'' if one else 's'}"
         told = f"{rows} pass{'es' if one else ''} the filter and" if short.filtered else f"{rows} of {short.table}"
-        return f"{head}: {told} {was} not found", "exact => true compares every row; please report this.", True
+        return (
+            f"{head}: {told} {was} not found",
+            "exact => true compares every row. Unless the filter gives another answer each time, please report this.",
+            True,
+        )
     if short.unembedded:
         return f"{head}: {_unembedded(short)}", f"CALL pgembed.refresh('{short.home}') embeds what is pending.", False
     if not short.filtered:

@@ -77,6 +77,7 @@ def test_a_table_is_qualified_in_sql_and_short_where_it_is_shown() -> None:
     assert table().shown == "product"
     assert table("We'ird Table", "My Shop").shown == '"My Shop"."We\'ird Table"'
     assert table("thing", "shop").shown == "shop.thing"
+    assert table("order").shown == '"order"'
 
 
 def test_a_simple_key_is_its_text() -> None:
