@@ -38,6 +38,9 @@ __all__ = [
     "settings_of",
 ]
 
+# Milliseconds of work from which workers beside are worth their beginning.
+WORTH_WORKERS = 40.0
+
 
 def plan(db: Database, facts: Facts, output: str, request: Request) -> Plan:
     """Choose the access path and render its statement. Nothing of the filter is run, only prepared and estimated.
@@ -105,8 +108,11 @@ def _reason(facts: Facts, request: Request, found: Estimate, chosen: Option) -> 
 
 def settings_of(facts: Facts, chosen: Option) -> tuple[str, ...]:
     """Name, value, name, value ... that an option's statement needs."""
-    # PostgreSQL would compile statements for their cost, and that takes longer than all the rest.
-    never = ("jit", "off")
+    # PostgreSQL would compile statements for their cost, and that takes longer than all the rest; so does beginning workers, at 7 ms
+    # where the work itself is 7 ms.
+    never: tuple[str, ...] = ("jit", "off")
+    if chosen.milliseconds < WORTH_WORKERS:
+        never = (*never, "max_parallel_workers_per_gather", "0")
     if chosen.setting.ef_search is None:
         return never
     if chosen.method == "ivfflat":

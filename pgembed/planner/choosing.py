@@ -175,7 +175,7 @@ def _fewer(estimate: Estimate, trust: float) -> Estimate:
 def _safe(facts: Facts, request: Request, estimate: Estimate) -> list[Option]:
     """The ways over all rows that pass, the exact one first."""
     column, costs = facts.column, facts.costs
-    milliseconds, said = costs.exact(estimate, toasted=facts.toasted), "every row that passes is compared"
+    milliseconds, said = costs.exact(estimate, toasted=facts.toasted, dim=column.dim), "every row that passes is compared"
     if column.index_name is None and milliseconds > costs.over_graph(0, _HELPFUL, 1.0):
         said += f", for no vector index on {column.label} serves its metric, {column.metric}"
         why = _no_codes(facts, request)

@@ -44,7 +44,7 @@ def test_the_path_follows_from_facts_estimate_and_request(
 
 
 def test_an_exact_plan_changes_no_settings_of_an_index_and_compiles_nothing() -> None:
-    assert plan(10).settings == ("jit", "off")
+    assert plan(10).settings == ("jit", "off", "max_parallel_workers_per_gather", "0")
 
 
 @pytest.mark.parametrize(("k", "ef_search"), [(1, "400"), (100, "400"), (101, "404"), (240, "960"), (1000, "1000")])
@@ -70,7 +70,7 @@ def test_ivfflat_reads_more_lists_for_a_higher_recall_and_goes_on() -> None:
     probes = []
     for recall in (0.9, 0.95, 0.98, 0.99):
         given = settings(plan(1e6, known, recall=recall))
-        assert set(given) == {"ivfflat.iterative_scan", "ivfflat.probes", "jit"}
+        assert set(given) == {"ivfflat.iterative_scan", "ivfflat.probes", "jit", "max_parallel_workers_per_gather"}
         assert given["ivfflat.iterative_scan"] == "relaxed_order"
         probes.append(int(given["ivfflat.probes"]))
     assert probes == [32, 47, 79, 126]
@@ -182,9 +182,14 @@ def test_without_a_filter_the_index_of_chunks_is_read_alone_and_nothing_is_compi
 
 def test_an_ivfflat_index_of_chunks_goes_on_too() -> None:
     made = plan(known=facts(dataclasses.replace(CHUNKED, index_method="ivfflat"), indexes=()))
-    assert settings(made) == {"ivfflat.iterative_scan": "relaxed_order", "jit": "off"}
+    assert settings(made) == {"ivfflat.iterative_scan": "relaxed_order", "jit": "off", "max_parallel_workers_per_gather": "0"}
 
 
 @pytest.mark.parametrize(("output", "part"), [("item", ", content, start_char, end_char\n"), ("key", " AS rank\n")])
 def test_keys_of_rows_in_chunks_come_without_the_text(output: str, part: str) -> None:
     assert part in plan(10, facts(CHUNKED, indexes=()), output).statement
+
+
+def test_workers_beside_begin_only_for_work_that_is_worth_it() -> None:
+    long = plan(1e6, exact=True, known=facts(indexes=()))
+    assert "max_parallel_workers_per_gather" not in settings(long)
