@@ -103,8 +103,8 @@ def advise(db: Database, target: str | None, column_name: str | None, filters: S
 def index_for(db: Database, column: Column, condition: str, rows: float | None = None) -> str | None:
     """The statement that builds what would help one filter most; None where no index would, or it is there.
 
-    Where nothing limits a column's values, the statements that limit them come first, separated by semicolons: without them an insert of a
-    long value would fail one day. Runs with the caller's rights, and looks at no row.
+    What it needs comes first, separated by semicolons: codes, where there are none yet, and where nothing limits a column's values, what
+    limits them, for without that an insert of a long value would fail one day. Runs with the caller's rights, and looks at no row.
 
     Args:
         column: that is searched, of a table or of a view over one.
@@ -119,7 +119,8 @@ def index_for(db: Database, column: Column, condition: str, rows: float | None =
     known = _known(db, home)
     if not set(known.attributes).issuperset(found.columns):
         return None
-    made = [one for one in _covering(known, [use], look=False) or _ordinary(known, [use], []) if one.statement]
+    covering = _covering(known, [use], look=False)
+    made = [one for one in [*_codes(known, bool(covering)), *(covering or _ordinary(known, [use], []))] if one.statement]
     return ";\n".join(str(one.statement) for one in made) or None
 
 

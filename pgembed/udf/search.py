@@ -74,7 +74,8 @@ def tell_shortage(
         DATABASE,
         short.Short(
             table=target,
-            home=viewed.home_of(DATABASE, target),
+            # looked up only where it will be said
+            home=viewed.home_of(DATABASE, target) if unembedded else target,
             found=found,
             k=k,
             filtered=bool(condition and condition.strip()),

@@ -309,7 +309,7 @@ def main() -> None:
         else:
             judged: list[tuple[str, Result]] = []
             if parts - {"papers", "growth"}:
-                judged += measure(connection, filtered_tables.packages(), "packages", options, parts, options.queries)
+                judged += measure(connection, filtered_tables.packages(), "packages", options, parts - {"growth"}, options.queries)
             if parts & {"papers", "growth"}:
                 judged += measure(
                     connection, filtered_tables.papers(PAPERS), "papers", options, parts & {"papers", "growth"}, options.queries

@@ -296,3 +296,10 @@ def test_what_would_help_one_filter_is_one_text(items: Connection) -> None:
     assert [index_for(condition) for condition in ("true", "stock >= 0", "price <> 7", "item IS NOT NULL")] == [None] * 4
     items.execute(covering.replace(" CONCURRENTLY", "").encode())
     assert index_for("kind = 'k1'") is None
+    items.execute("SELECT pgembed.drop_code('item')")
+    whole = index_for("kind = 'k1'")
+    assert whole is not None
+    assert [part.split("(")[0] for part in whole.split(";\n")] == [
+        *("SELECT pgembed.train_codec", "SELECT pgembed.add_code", "CALL pgembed.fill_code"),
+        "CREATE INDEX CONCURRENTLY ON public.item ",
+    ]
