@@ -10,6 +10,7 @@ from planned import COLUMN, HELD, Listed, code, estimate, facts, request
 from pgembed.planner import choosing, coded, overfetch, probing
 from pgembed.planner.contract import Option
 from pgembed.planner.costs import Costs
+from pgembed.planner.curves import Point, Points
 from pgembed.planner.facts import Facts
 from pgembed.planner.partial import VectorIndex
 
@@ -181,3 +182,16 @@ def test_a_partial_index_on_codes_is_one_way_more() -> None:
     index = dataclasses.replace(PART, name="product_bits_part", on_codes=True)
     found = choosing.options(facts(BARE, code=code(index_name=None)), request(), estimate(2e4), serving=[index])
     assert (found[0].path, found[0].on_codes, found[0].setting.candidates) == ("partial", True, 50)
+
+
+def test_other_questions_and_filters_than_those_measured_may_be_harder() -> None:
+    points = Points(
+        Point(path, share, 10, number, ef_search, low, low, None, 100, "none")
+        for share in (1.0, 0.2)
+        for path, ef_search in (("covering", None), ("index", 100), ("index", 400))
+        for number, low in ((50, 0.95), (100, 0.98), (200, 0.99))
+    )
+    known = facts(points=points, code=code(), indexes=facts().indexes)
+    for rows, path, least in ((HELD, "index", 0.97), (HELD * 0.2, "index", 0.9825), (HELD * 0.2, "covering", 0.97)):
+        found = find(choosing.options(known, request(recall=0.95), estimate(rows, covered=True)), path)
+        assert found.setting.recall == pytest.approx(least)
