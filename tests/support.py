@@ -78,3 +78,15 @@ def found_chunks(db: Connection, arguments: str, function: str = "search") -> li
     """Ids of the documents that a search finds, in order of rank, and their nearest chunks."""
     statement = f"SELECT (item).id, chunk FROM pgembed.{function}(NULL::doc, {arguments}) ORDER BY rank"
     return [(row[0], row[1]) for row in db.execute(statement).fetchall()]
+
+
+def vacuum(db: Connection, table: str) -> None:
+    """VACUUM ANALYZE until every page is known to be visible to all: another session's snapshot, such as autovacuum's, may delay that."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        db.execute(f"VACUUM ANALYZE {table}")
+        seen = db.execute("SELECT relallvisible >= relpages FROM pg_class WHERE oid = %s::regclass", [table]).fetchone()
+        if seen == (True,):
+            return
+        assert time.monotonic() < end, f"{table} cannot be vacuumed"
+        time.sleep(0.2)

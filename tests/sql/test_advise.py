@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from coded import seem_large
-from support import AsRole, Connection, MakeRole, Refused
+from support import AsRole, Connection, MakeRole, Refused, vacuum
 
 pytestmark = pytest.mark.one_transaction
 
@@ -46,7 +46,7 @@ def build(db: Connection, *filters: str, target: str = "item") -> list[str]:
     for _, statement in made:
         assert statement is not None
         db.execute(statement.encode())
-    db.execute(f"VACUUM ANALYZE {target}")
+    vacuum(db, target)
     assert advice(db, *filters, target=target) == []
     return [kind for kind, _ in made]
 
@@ -219,7 +219,7 @@ def test_row_securitys_columns_make_the_index_serve_whom_it_hides_rows_from(
         GRANT SELECT ON item, seen TO {reader};
         """.encode()
     )
-    items.execute("VACUUM ANALYZE item")
+    vacuum(items, "item")
     expected = 'CREATE INDEX CONCURRENTLY ON public.item ("kind") INCLUDE ("id", "tenant", "level", "plan", "item_bits")'
     assert advice(items, "kind = 'k1'") == [("covering index", expected)]
     assert items.execute("SELECT * FROM pgembed.code_indexes('item', covering => '{kind}')").fetchall()[-1] == (expected,)

@@ -8,7 +8,7 @@ import coded
 import psycopg
 import pytest
 from coded import DIM, QUERIES, ROWS
-from support import AsRole, Connection, MakeRole, Notices, Refused
+from support import AsRole, Connection, MakeRole, Notices, Refused, vacuum
 
 pytestmark = pytest.mark.one_transaction
 
@@ -189,7 +189,7 @@ def test_a_graph_is_not_taken_for_a_caller_from_whom_nearly_all_is_hidden(parts:
 def test_a_covering_index_with_the_policys_columns_answers_alone(parts: Connection, make_role: MakeRole) -> None:
     role = make_role("reader")
     parts.execute(f"GRANT SELECT ON part TO {role}; CREATE POLICY p ON part USING (tenant = current_setting('app.tenant')::int)")
-    parts.execute("VACUUM ANALYZE part")
+    vacuum(parts, "part")
     parts.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET app.tenant = 4")
     parts.execute(f"SET ROLE {role}")
 
