@@ -118,7 +118,7 @@ class Listed:
 def plan(rows: float = HELD, known: Facts | None = None, output: str = "item", *, db: Listed | None = None, **changes: Any) -> planner.Plan:
     """The plan of a search of which so many rows pass the filter."""
     asked = request(**changes)
-    return planner.plan(db or Listed(rows), known or facts(), output, asked)  # type: ignore[arg-type]
+    return planner.plan(db or Listed(rows), known or facts(), output, asked)
 
 
 def settings(made: planner.Plan) -> dict[str, str]:

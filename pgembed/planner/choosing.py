@@ -69,7 +69,7 @@ def choose(db: Database, facts: Facts, request: Request, condition: str, estimat
     if graph and request.query is not None and any(not index.is_whole for index in facts.indexes):
         serving = _serving(db, facts, request, condition, estimate)
     found = options(facts, request, estimate, serving=serving)
-    if not graph or found[0].milliseconds <= probing.WORTH * probing.cost(facts):
+    if not graph or safe(found).milliseconds < probing.WORTH * probing.cost(facts):
         return Choice(found, None)
     at_best = [option for option in options(facts, request, estimate, 1.0) if option.setting.ef_search is not None]
     best = min(at_best, key=lambda option: option.milliseconds, default=None)

@@ -16,9 +16,6 @@ from pgembed.codes.catalogue import Code
 from pgembed.columns import OPERATORS, Column
 from pgembed.database import Database
 
-# Beside a vector index codes serve up to here; beyond, reading the candidates' vectors costs what the smaller index saves.
-CANDIDATES_BESIDE_INDEX = 400
-
 
 @dataclass(frozen=True)
 class Asked:

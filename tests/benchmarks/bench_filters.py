@@ -245,7 +245,7 @@ def growth(small: Sequence[Result], large: Sequence[Result], sizes: tuple[int, i
             *(f"path at {rows[1]}", "p50, ms", "recall@10", "ratio"),
         ],
         lines,
-        f"{sum(line[-1] <= 2 for line in lines)} of {len(lines)} grow by at most 2",  # type: ignore[operator]
+        f"{sum(line[-1] <= 2 for line in lines)} of {len(lines)} grow by at most 2",
     )
 
 

@@ -95,7 +95,7 @@ def codecs(place: Path, path: Path) -> bool:
     figure, axes = pyplot.subplots(1, len(panels), figsize=(6.5 * len(panels), 5), layout="constrained", squeeze=False)
     families = list(dict.fromkeys(row[0].split()[0] for _, found in panels for row in found["rows"]))
     ours = [family for family in families if family != "faiss"]
-    colours = dict(zip(ours, pyplot.get_cmap("tab20").colors, strict=False)) | {"faiss": "black"}  # type: ignore[attr-defined]
+    colours = dict(zip(ours, pyplot.get_cmap("tab20").colors, strict=False)) | {"faiss": "black"}
     for panel, (name, found) in zip(axes[0], panels, strict=True):
         at = found["header"].index("R=100")
         for row in found["rows"]:

@@ -122,7 +122,7 @@ def test_a_column_of_no_fixed_dimension_takes_queries_of_any() -> None:
 def test_what_the_caller_may_not_read_is_told_before_anything_runs() -> None:
     db = Listed(readable=False)
     with pytest.raises(errors.InsufficientPrivilege) as caught:
-        planner.plan(db, facts(readable=False), "item", REQUEST)  # type: ignore[arg-type]
+        planner.plan(db, facts(readable=False), "item", REQUEST)
     assert "search_keys()" in str(caught.value.hint)
     assert db.prepared == []
 
@@ -150,7 +150,7 @@ def test_values_never_become_part_of_the_statement() -> None:
     [
         (2000, CHUNKED, {}, "exact", "2000 rows with 5.0 chunks each"),
         (2001, CHUNKED, {}, "index", "2001 rows with 5.0 chunks each pass the filter: hnsw index"),
-        (2500, dataclasses.replace(CHUNKED, chunks=dataclasses.replace(CHUNKED.chunks, lines=-1)), {}, "exact", "with 4.0 chunks"),  # type: ignore[type-var]
+        (2500, dataclasses.replace(CHUNKED, chunks=dataclasses.replace(CHUNKED.chunks, lines=-1)), {}, "exact", "with 4.0 chunks"),
         (2501, dataclasses.replace(CHUNKED, rows=0), {}, "index", "with 4.0 chunks"),
         (1e6, CHUNKED, {"k": 100}, "index", "rows"),
         (1e6, CHUNKED, {"k": 101}, "exact", "k is above 100"),

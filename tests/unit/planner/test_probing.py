@@ -13,7 +13,7 @@ from pgembed.planner import coded, probing
 
 def test_a_probe_looks_at_the_nearest_rows_whatever_the_filter_and_puts_settings_back() -> None:
     db = Listed(passed=12)
-    seen = probing.look(db, facts(), request(filter="x", params="{}"), "(x\n)", estimate(3e5))  # type: ignore[arg-type]
+    seen = probing.look(db, facts(), request(filter="x", params="{}"), "(x\n)", estimate(3e5))
     assert seen is not None
     assert (seen.looked, seen.passed) == (48, 12)
     before, probe, after = db.executed
@@ -30,7 +30,7 @@ def test_a_probe_looks_at_the_nearest_rows_whatever_the_filter_and_puts_settings
 def test_a_probe_reads_the_graph_over_codes_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coded, "asked", lambda *_: coded.Asked("0101", "1111"))
     db = Listed()
-    probing.look(db, facts(code=code()), request(filter="x"), "(x)", estimate(3e5))  # type: ignore[arg-type]
+    probing.look(db, facts(code=code()), request(filter="x"), "(x)", estimate(3e5))
     assert 'ORDER BY "product"."bits" OPERATOR(public.<~>) $6::pg_catalog.text::pg_catalog.bit(4) LIMIT 48' in db.executed[1]
     assert db.values[1] == [None, None, None, None, None, "0101"]
     assert probing.cost(facts(code=code())) < probing.cost(facts())
@@ -46,7 +46,7 @@ def test_what_a_filter_raises_for_a_neighbour_is_raised_and_settings_are_put_bac
     db = Listed()
     db.failure = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
-        probing.look(db, facts(), request(filter="x"), "(x)", estimate(3e5))  # type: ignore[arg-type]
+        probing.look(db, facts(), request(filter="x"), "(x)", estimate(3e5))
     assert db.values[-1] == [["what", "was"]]
 
 
@@ -70,17 +70,14 @@ def test_neighbours_that_all_fail_do_not_mean_that_none_pass_farther_off() -> No
 
 def test_an_estimate_is_doubted_where_far_fewer_neighbours_pass_than_chance_allows() -> None:
     for passed, share, doubtful in ((0, 0.3, True), (0, 0.02, False), (9, 0.3, False), (4, 0.3, True), (48, 0.3, False), (30, 0.85, True)):
-        seen = probing.look(Listed(passed=passed), facts(), request(filter="x"), "(x)", estimate(share * HELD))  # type: ignore[arg-type]
+        seen = probing.look(Listed(passed=passed), facts(), request(filter="x"), "(x)", estimate(share * HELD))
         assert seen is not None
         assert seen.doubtful is doubtful, (passed, share)
 
 
 def test_rows_that_a_policy_hides_are_passed_over_too() -> None:
     """A tenth of the table is visible, and all neighbours that the caller sees pass."""
-    some, all_ = (
-        probing.look(Listed(), facts(rows=rows), request(filter="x"), "(x)", estimate(5e4))  # type: ignore[arg-type]
-        for rows in (1e5, 1e6)
-    )
+    some, all_ = (probing.look(Listed(), facts(rows=rows), request(filter="x"), "(x)", estimate(5e4)) for rows in (1e5, 1e6))
     assert some is not None
     assert all_ is not None
     assert some.share == pytest.approx(all_.share / 10, rel=0.1)
