@@ -174,7 +174,9 @@ class Column:
 
     ``dim`` is None for a vector column without a dimension; ``renamed`` says that a column of the source has another name than when the
     source was declared; ``chunks`` is None where a row has one vector, in the table itself. Of a view (see `pgembed.viewed`) ``home`` is
-    the column of the table under it, else None; ``apart`` says why no index serves through the view, or is ''.
+    the column of the table under it, else None; ``apart`` says why no index serves through the view, or is ''. ``by_hand`` says what
+    becomes of vectors that others write (mark, refuse); ``work_index`` is the index over the rows that need work, in SQL; ``role`` is next or
+    previous while the model of the column ``change_of`` is being changed.
     """
 
     table: Table
@@ -199,6 +201,10 @@ class Column:
     rows: float = -1.0
     home: Column | None = None
     apart: str = ""
+    by_hand: str = "mark"
+    work_index: str | None = None
+    role: str = "current"
+    change_of: str | None = None
 
     @property
     def sql(self) -> str:
@@ -358,6 +364,10 @@ def _column(found: Table, row: Row) -> Column:
         renamed=bool(row["trigger_columns"]) and row["trigger_columns"] != row["source_columns"],
         chunks=chunks,
         rows=row["reltuples"],
+        by_hand=row["by_hand"],
+        work_index=row["work_index"],
+        role=row["role"],
+        change_of=row["change_of"],
     )
 
 

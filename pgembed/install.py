@@ -24,6 +24,7 @@ ONCE_FIRST = (
     "tables/setting.sql",
     "tables/model.sql",
     "tables/embedding.sql",
+    "tables/work.sql",
     "tables/linker.sql",
     "tables/codec.sql",
     "tables/code.sql",

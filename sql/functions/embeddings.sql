@@ -6,7 +6,8 @@ RETURNS TABLE (
     key_columns text[], key_types text[], column_name text, source text, source_function text, source_columns text[],
     trigger_columns text[], hash_column text, trigger_name text, trigger_function text, model text,
     fingerprint text, metric text, sync text, adopted boolean, column_type text, dim int, index_name text, index_method text,
-    chunk_tokens int, chunk_overlap int, chunk_schema text, chunk_name text, chunk_keys text[], chunk_lines float8
+    chunk_tokens int, chunk_overlap int, chunk_schema text, chunk_name text, chunk_keys text[], chunk_lines float8,
+    by_hand text, work_index text, role text, change_of text
 )
 LANGUAGE plpgsql  -- keeps its plan for the session; a function in SQL would plan these joins at every call
 STABLE PARALLEL SAFE
@@ -25,7 +26,8 @@ BEGIN
         e.column_name::text, e.source, e.source_function, e.source_columns::text[],
         g.trigger_columns, e.hash_column::text, e.trigger_name::text, e.trigger_function, e.model,
         e.fingerprint, e.metric, e.sync, e.adopted, y.typname::text, nullif(a.atttypmod, -1), i.index_name, i.index_method,
-        e.chunk_tokens, e.chunk_overlap, cn.nspname::text, c.relname::text, f.chunk_keys, c.reltuples::float8
+        e.chunk_tokens, e.chunk_overlap, cn.nspname::text, c.relname::text, f.chunk_keys, c.reltuples::float8,
+        e.by_hand, e.work_index, e.role, e.change_of::text
     FROM pg_class AS t
     JOIN pg_namespace AS n ON n.oid = t.relnamespace
     LEFT JOIN pgembed._embedding AS e ON e.table_name = t.oid

@@ -12,7 +12,11 @@ CREATE TABLE pgembed._embedding (
     model text,              -- NULL: adopted without one, queries are vectors
     fingerprint text,        -- of the model's weights and options; vectors of another fingerprint are of another space
     metric text NOT NULL DEFAULT 'cosine' CHECK (metric IN ('cosine', 'l2', 'inner_product')),
-    sync text NOT NULL DEFAULT 'auto' CHECK (sync IN ('auto', 'manual')),
+    sync text NOT NULL DEFAULT 'auto' CHECK (sync IN ('auto', 'immediate', 'queued', 'manual')),
+    by_hand text NOT NULL DEFAULT 'mark' CHECK (by_hand IN ('mark', 'refuse')),  -- what becomes of a vector that somebody else writes
+    work_index text,         -- over the rows that need work, by name in SQL; NULL: none
+    role text NOT NULL DEFAULT 'current' CHECK (role IN ('current', 'next', 'previous')),  -- see pgembed.change_model()
+    change_of name,          -- the column that a next or previous one stands beside
     adopted boolean NOT NULL DEFAULT false,  -- the column was the user's own before: dropping the embedding keeps it
     last_error text,         -- never quotes a row: everybody may read this table
     chunk_table regclass,    -- has the vectors, several for each row; NULL: a row has one, in the column itself
@@ -24,7 +28,8 @@ CREATE TABLE pgembed._embedding (
     CHECK ((source IS NULL) = (trigger_name IS NULL)),
     CHECK ((model IS NULL) = (fingerprint IS NULL)),
     CHECK ((chunk_table IS NULL) = (chunk_tokens IS NULL)),
-    CHECK ((chunk_table IS NULL) = (chunk_overlap IS NULL))
+    CHECK ((chunk_table IS NULL) = (chunk_overlap IS NULL)),
+    CHECK ((role = 'current') = (change_of IS NULL))
 );
 
 COMMENT ON TABLE pgembed._embedding IS 'registry of embedded columns, read through the view pgembed.embeddings';

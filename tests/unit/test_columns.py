@@ -47,6 +47,7 @@ class Described:
             "index_name": None,
             "index_method": None,
             "reltuples": -1.0,
+            **{"by_hand": "mark", "work_index": None, "role": "current", "change_of": None},
             **dict.fromkeys(("chunk_tokens", "chunk_overlap", "chunk_schema", "chunk_name", "chunk_keys", "chunk_lines")),
         }
         self.rows = [{**common, **changes, "column_name": name} for name in names] or [{**common, **changes}]
