@@ -175,8 +175,8 @@ class Column:
     ``dim`` is None for a vector column without a dimension; ``renamed`` says that a column of the source has another name than when the
     source was declared; ``chunks`` is None where a row has one vector, in the table itself. Of a view (see `pgembed.viewed`) ``home`` is
     the column of the table under it, else None; ``apart`` says why no index serves through the view, or is ''. ``by_hand`` says what
-    becomes of vectors that others write (mark, refuse); ``work_index`` is the index over the rows that need work, in SQL; ``role`` is next or
-    previous while the model of the column ``change_of`` is being changed.
+    becomes of vectors that others write (mark, refuse); ``work_index`` is the index over the rows that need work, in SQL; ``role`` is
+    next or previous while the model of the column ``change_of`` is being changed.
     """
 
     table: Table
