@@ -46,6 +46,9 @@ MOST_TUPLES = 100_000
 # Passing rows that are taken from a graph for each result, since it goes on in another order than by distance. Over 63,166 package
 # descriptions with a filter that 5 % pass, ef_search 200 found .975 of the ten nearest with one, .985 with two, .990 with three.
 PER_RESULT = ((0.985, 2), (1.0, 3))
+# And so many times as many where the query lies apart from the rows that pass: the first of them that a graph meets are of the side on
+# which it left the rows around the query.
+APART = 2
 # IVFFlat: lists that are read, in square roots of all of them, for a recall.
 PROBES = ((0.92, 1.0), (0.95, 1.5), (0.98, 2.5), (1.0, 4.0))
 
@@ -253,6 +256,8 @@ def _graph(
     if needed.source == "default" and not on_codes:
         if share < 1:
             candidates *= next(number for reached, number in PER_RESULT if recall <= reached)
+            if share < estimate.share / 2:
+                candidates *= APART
         if curves.CANDIDATES_PER_RESULT * request.k > curves.EF_SEARCH_LIMIT:
             # no scan is so wide: it goes on instead
             candidates = max(candidates, curves.CANDIDATES_PER_RESULT * request.k)
