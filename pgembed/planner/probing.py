@@ -21,7 +21,7 @@ from pgembed.planner.facts import Facts
 # Rows that are looked at: the share among them is known within a factor of two down to a tenth.
 NEIGHBOURS = 48
 # A probe is made where it may save so many times what it costs.
-WORTH = 4.0
+WORTH = 3.0
 # Above, few are passed over wherever the query is.
 NEARLY_ALL = 0.9
 # What the estimate counts for, in rows; and in rows that pass, where fewer were seen: if 48 neighbours all fail, farther ones may pass.

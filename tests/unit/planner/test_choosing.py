@@ -192,7 +192,7 @@ def test_other_questions_and_filters_than_those_measured_may_be_harder() -> None
         for number, low in ((50, 0.95), (100, 0.98), (200, 0.99))
     )
     known = facts(points=points, code=code(), indexes=facts().indexes)
-    for rows, path, least in ((HELD, "index", 0.97), (HELD * 0.2, "index", 0.9825), (HELD * 0.2, "covering", 0.97)):
+    for rows, path, least in ((HELD, "index", 0.97), (HELD * 0.2, "index", 0.975), (HELD * 0.2, "covering", 0.9825)):
         found = find(choosing.options(known, request(recall=0.95), estimate(rows, covered=True)), path)
         assert found.setting.recall == pytest.approx(least)
 
@@ -203,3 +203,40 @@ def test_a_graph_that_seems_to_cost_next_to_nothing_is_probed_too() -> None:
     cheap = facts(costs=Costs(graph_row=0.001, graph_next_row=0.001))
     choice = choosing.choose(db, cheap, request(filter="x"), "(x)", estimate(HELD * 0.5))
     assert choice.local is not None
+
+
+def test_under_a_filter_no_graph_is_taken_where_nobody_has_looked() -> None:
+    """A filter may leave nothing around the query. Where a look costs more than it saves, the safe way is the answer."""
+    cheap = facts(costs=Costs(graph_row=0.0002, seen_row=0.0, heap_row=1e-5, compare=0.0))
+    found = choosing.choose(Listed(), cheap, request(filter="x"), "(x)", estimate(1e5))
+    graph = find(found.options, "index")
+    assert found.local is None
+    assert graph.milliseconds * choosing.BAND < choosing.safe(found.options).milliseconds, "by the estimate it would be taken"
+    assert found.options[0].path == "exact"
+
+
+def test_a_query_that_lies_apart_takes_more_from_a_graph_and_needs_more_to_be_saved() -> None:
+    points = Points(Point("index", share, 10, 20, 100, 1.0, 1.0, None, 100, "none") for share in (1.0, 0.3, 0.1))
+    known = facts(points=points)
+    near, apart = (find(choosing.options(known, request(filter="x"), estimate(3e5), share), "index") for share in (0.3, 0.1))
+    assert (near.setting.candidates, apart.setting.candidates) == (20, 20 * choosing.APART)
+    known = facts(code=code(index_name=None), points=points)
+    graph = find(choosing.options(known, request(filter="x"), estimate(3e5, covered=True), 0.1), "index").milliseconds
+    chosen = []
+    for band in (choosing.BAND + 0.2, choosing.APART_BAND + 0.2):
+        slow = dataclasses.replace(known.costs, code_row=(graph * band - 0.5) / 3e5, index_row=0.0)
+        chosen.append(
+            choosing.options(dataclasses.replace(known, costs=slow), request(filter="x"), estimate(3e5, covered=True), 0.1)[0].path
+        )
+    assert chosen == ["covering", "index"]
+
+
+def test_codes_that_were_not_measured_to_miss_so_little_are_taken_with_less_to_spare() -> None:
+    points = Points(Point("covering", share, 10, 100, None, 0.97, 0.97, None, 100, "none") for share in (1.0, 0.2))
+    found = choosing.options(facts(points=points, code=code()), request(recall=0.95), estimate(HELD * 0.2, covered=True))
+    assert find(found, "covering").setting.recall == pytest.approx(0.97)
+    assert not [
+        option
+        for option in choosing.options(facts(points=points, code=code()), request(recall=0.99), estimate(2e5, covered=True))
+        if option.path == "covering"
+    ]
