@@ -15,33 +15,9 @@ from functools import lru_cache
 _NEGLIGIBLE = 1e-18
 
 
-def expected_recall(k: int, rows: int, share: float) -> float:
-    """E[min(k, B)] / k with B ~ Bin(rows, share): the share of k results that so many rows give, mean over queries.
-
-    Args:
-        k: results, at least 1.
-        rows: that are looked at.
-        share: of them that pass, 0 to 1.
-    """
-    below, missing = _below(k, rows, share)
-    return (missing + k * (1.0 - below)) / k
-
-
 def enough(passing: int, rows: int, share: float) -> float:
     """P(B >= passing) with B ~ Bin(rows, share): how surely so many rows have enough that pass."""
-    return 1.0 - _below(passing, rows, share)[0]
-
-
-@lru_cache(maxsize=512)
-def rows_for_recall(k: int, share: float, recall: float) -> int | None:
-    """The fewest rows with an `expected_recall` of at least this; None where no number has: nothing passes.
-
-    Args:
-        recall: below 1.
-    """
-    if share <= 0.0:
-        return None
-    return _least(k, share, lambda rows: expected_recall(k, rows, share) >= recall)
+    return 1.0 - _below(passing, rows, share)
 
 
 @lru_cache(maxsize=512)
@@ -76,30 +52,28 @@ def _least(passing: int, share: float, reached: Callable[[int], bool]) -> int:
     return high
 
 
-def _below(k: int, rows: int, share: float) -> tuple[float, float]:
-    """Sums over i < k of P(B = i) and of i P(B = i), with B ~ Bin(rows, share)."""
+def _below(k: int, rows: int, share: float) -> float:
+    """P(B < k) with B ~ Bin(rows, share)."""
     last = min(k - 1, rows)
     if share <= 0.0:
-        return 1.0, 0.0
+        return 1.0
     if share >= 1.0:
-        return (1.0, float(rows)) if rows < k else (0.0, 0.0)
+        return 1.0 if rows < k else 0.0
     # outwards from the likeliest number: beyond it the terms fall, and each is the one before times a ratio
     start = min(last, int((rows + 1) * share))
     log = math.lgamma(rows + 1) - math.lgamma(start + 1) - math.lgamma(rows - start + 1)
     first = math.exp(log + start * math.log(share) + (rows - start) * math.log1p(-share))
     odds = share / (1.0 - share)
-    total, weighted, term = first, start * first, first
+    total, term = first, first
     for i in range(start, 0, -1):
         term *= i / ((rows - i + 1) * odds)
         if term < _NEGLIGIBLE:
             break
         total += term
-        weighted += (i - 1) * term
     term = first
     for i in range(start, last):
         term *= (rows - i) / (i + 1) * odds
         if term < _NEGLIGIBLE:
             break
         total += term
-        weighted += (i + 1) * term
-    return min(1.0, total), weighted
+    return min(1.0, total)
