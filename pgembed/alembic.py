@@ -304,15 +304,16 @@ BEGIN
         SELECT DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, 0) AS name
         FROM pg_catalog.pg_depend AS d
         JOIN own ON own.class = d.refclassid AND own.oid = d.refobjid
-        -- rules, defaults and constraints are parts of a relation
+        -- rules, defaults, constraints and triggers are parts of a relation
         LEFT JOIN pg_catalog.pg_rewrite AS r ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = d.objid
         LEFT JOIN pg_catalog.pg_attrdef AS f ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND f.oid = d.objid
         LEFT JOIN pg_catalog.pg_constraint AS k ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND k.oid = d.objid
+        LEFT JOIN pg_catalog.pg_trigger AS g ON d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND g.oid = d.objid
         -- an event trigger lives in no schema; one that runs a function of ours is ours
         WHERE d.deptype = 'n' AND d.classid <> 'pg_catalog.pg_event_trigger'::pg_catalog.regclass AND NOT EXISTS (
             SELECT FROM own AS part
             WHERE part.class = d.classid AND part.oid = d.objid
-               OR part.class = 'pg_catalog.pg_class'::pg_catalog.regclass AND part.oid IN (r.ev_class, f.adrelid, k.conrelid)
+               OR part.class = 'pg_catalog.pg_class'::pg_catalog.regclass AND part.oid IN (r.ev_class, f.adrelid, k.conrelid, g.tgrelid)
         )
     )
     SELECT pg_catalog.string_agg(name, ', ' ORDER BY name) INTO listed FROM outside;

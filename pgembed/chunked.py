@@ -46,16 +46,8 @@ def create(db: Database, found: Table, name: str, limits: tuple[int, int], dim: 
 
 def _persistence(db: Database, found: Table) -> str:
     row = db.execute(
-        "SELECT c.relpersistence::pg_catalog.text AS kind, EXISTS (SELECT FROM pg_catalog.pg_inherits AS i JOIN pg_catalog.pg_class AS p"
-        " ON p.oid = i.inhrelid WHERE i.inhparent = c.oid AND c.relkind = 'r') AS inherited FROM pg_catalog.pg_class AS c WHERE c.oid = $1",
-        ["pg_catalog.oid"],
-        [found.oid],
+        "SELECT relpersistence::pg_catalog.text AS kind FROM pg_catalog.pg_class WHERE oid = $1", ["pg_catalog.oid"], [found.oid]
     )[0]
-    if row["inherited"]:
-        raise errors.NotSupported(
-            f'table "{found.name}" has children by inheritance, whose rows no foreign key reaches',
-            hint="Embed the children in chunks, or this table without chunk_tokens.",
-        )
     if row["kind"] == "t":
         raise errors.NotSupported(f'table "{found.name}" is temporary', hint="Call pgembed.chunk() in a query over it.")
     return "UNLOGGED " if row["kind"] == "u" else ""

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from pgembed import __version__, codeccli, errors, modelcli, server
+from pgembed import __version__, codeccli, errors, modelcli, server, workercli
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     modelcli.add_commands(commands.add_parser("model", help="models: list, add, remove, distill, measure"))
 
     codeccli.add_commands(commands.add_parser("codec", help="codecs: list, train, recommend, add, retrain, check, drop"))
+
+    workercli.add_arguments(commands.add_parser("worker", help="embed rows that need it, beside the server or on another machine"))
 
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(action=lambda _: print(__version__))

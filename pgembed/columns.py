@@ -77,6 +77,8 @@ class Table:
         columns = [f"{alias}.{column}" for column in names or [name for name, _ in self.keys]]
         if len(columns) == 1:
             return f"{columns[0]}::pg_catalog.text"
+        # JSON writes an array as one of its own, which PostgreSQL does not read as an array again
+        columns = [f"{one}::pg_catalog.text" if kind.endswith("[]") else one for one, (_, kind) in zip(columns, self.keys, strict=True)]
         return f"pg_catalog.jsonb_build_array({', '.join(columns)})::pg_catalog.text"
 
     def key_matches(self, alias: str, parameter: str) -> str:
@@ -176,7 +178,9 @@ class Column:
     source was declared; ``chunks`` is None where a row has one vector, in the table itself. Of a view (see `pgembed.viewed`) ``home`` is
     the column of the table under it, else None; ``apart`` says why no index serves through the view, or is ''. ``by_hand`` says what
     becomes of vectors that others write (mark, refuse); ``work_index`` is the index over the rows that need work, in SQL; ``role`` is
-    next or previous while the model of the column ``change_of`` is being changed.
+    next or previous while the model of the column ``change_of`` is being changed. ``now`` is the name that the column of vectors has at
+    this moment, which statements must use; ``name`` and all else is what the snapshot sees, so that they differ where that is older than a
+    renaming. ``number`` is that column's, None over chunks.
     """
 
     table: Table
@@ -205,11 +209,13 @@ class Column:
     work_index: str | None = None
     role: str = "current"
     change_of: str | None = None
+    now: str | None = None
+    number: int | None = None
 
     @property
     def sql(self) -> str:
         """The name of the column of vectors, quoted, in the table that has it."""
-        return quote(self.name if self.chunks is None else CHUNK_VECTOR)
+        return quote(self.now or self.name if self.chunks is None else CHUNK_VECTOR)
 
     @property
     def place(self) -> str:
@@ -304,8 +310,10 @@ def column(db: Database, target: str | None, name: str | None) -> Column:
 def chosen(described: Table, columns: Sequence[Column], name: str | None) -> Column:
     """The same of a table that was looked up already, with its embedded columns."""
     names = ", ".join(known.name for known in columns)
+    # beside a column whose model is being changed stands another, which is meant only where it is named
+    current = [known for known in columns if known.role == "current"]
     if name is not None:
-        found = [known for known in columns if known.name == name]
+        found = [known for known in columns if known.name == name] or [known for known in columns if known.now == name]
         if not found:
             raise errors.UnknownObject(
                 f'column "{name}" of table "{described.name}" is not an embedded column',
@@ -313,13 +321,14 @@ def chosen(described: Table, columns: Sequence[Column], name: str | None) -> Col
             )
     elif not columns:
         raise errors.UnknownObject(f'table "{described.name}" has no embedded column', hint=_how_to_embed(described))
-    elif len(columns) > 1:
+    elif len(current) > 1:
+        names = ", ".join(known.name for known in current)
         raise errors.AmbiguousColumn(
-            f'table "{described.name}" has {len(columns)} embedded columns: {names}',
-            hint=f"Say which one is meant: column_name => '{columns[0].name}'.",
+            f'table "{described.name}" has {len(current)} embedded columns: {names}',
+            hint=f"Say which one is meant: column_name => '{current[0].name}'.",
         )
     else:
-        found = list(columns)
+        found = current or list(columns)
     if found[0].type not in VECTOR_TYPES:
         or_hash = f' or "{found[0].hash_column}"' if found[0].hash_column else ""
         if found[0].chunks is not None:
@@ -348,7 +357,7 @@ def _column(found: Table, row: Row) -> Column:
         name=row["column_name"],
         source=row["source"],
         source_function=_row_function(row),
-        hash_column=row["hash_column"],
+        hash_column=row["hash_now"] or row["hash_column"],
         trigger_name=row["trigger_name"],
         trigger_function=row["trigger_function"],
         model=row["model"],
@@ -356,7 +365,8 @@ def _column(found: Table, row: Row) -> Column:
         metric=row["metric"],
         sync=row["sync"],
         adopted=row["adopted"],
-        type=(row["column_type"] or "") if whole else "",
+        # where it was dropped since, PostgreSQL has no name for it
+        type=(row["column_type"] or "") if whole and (chunks is not None or row["column_now"]) else "",
         dim=row["dim"],
         index_name=row["index_name"],
         index_method=row["index_method"],
@@ -368,6 +378,8 @@ def _column(found: Table, row: Row) -> Column:
         work_index=row["work_index"],
         role=row["role"],
         change_of=row["change_of"],
+        now=row["column_now"],
+        number=row["column_number"],
     )
 
 

@@ -1,31 +1,21 @@
 """declarations: what makes a table's column an embedded column, and what undoes it.
 
 An embedded column is a vector column in the user's own table, a hash column beside it (see `pgembed.freshness` in SQL), a function that
-computes the source text of a row, and a trigger that marks a row stale when that text has changed. All of them are ordinary objects of
-the table's owner in the table's schema; only the line in the registry is ours. A column over chunks has its vectors in a table of its
-own instead (see `pgembed.chunked`).
+computes the source text of a row, triggers that mark a row stale when that text has changed and see to its vector, and an index over the
+rows that need one. All of them are ordinary objects of the table's owner in the table's schema; only the line in the registry is ours. A
+column over chunks has its vectors in a table of its own instead (see `pgembed.chunked`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
-from pgembed import chunked, columns, errors, expressions, following
+from pgembed import chunked, columns, conditions, errors, expressions, following
 from pgembed.codes import adding
 from pgembed.columns import Chunks, Column, RowFunction, Table, Writer, quote
+from pgembed.conditions import ModelLike
 from pgembed.database import Database
-
-
-class ModelLike(Protocol):
-    """What a declaration needs to know of a model."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def dim(self) -> int: ...
-    @property
-    def fingerprint(self) -> str: ...
+from pgembed.following import Rules
 
 
 @dataclass(frozen=True)
@@ -39,10 +29,6 @@ class Source:
     trigger_function: str
 
 
-SYNC = ("auto", "manual")
-LATER = ("immediate", "queued")
-
-
 def add(
     db: Database,
     write: Writer,
@@ -53,6 +39,7 @@ def add(
     sync: str | None,
     metric: str | None,
     limits: tuple[int, int] | None = None,
+    by_hand: str | None = "mark",
 ) -> None:
     """Give a table an embedded column; see `pgembed.add_embedding` in SQL. Rows are embedded by refresh, not here.
 
@@ -65,10 +52,11 @@ def add(
         errors.StatementRefused: the source is not one expression over the table.
     """
     found, known = columns.table(db, target)
-    name = _required(column_name, "column_name")
-    _checked_choice("sync", sync, SYNC, LATER)
-    _checked_choice("metric", metric, tuple(columns.OPERATORS))
-    _must_follow(found)
+    name = conditions.required(column_name, "column_name")
+    rules = conditions.rules(sync, by_hand, model.kind)
+    conditions.checked_choice("metric", metric, tuple(columns.OPERATORS))
+    conditions.must_follow(db, found)
+    conditions.must_tell(found, rules, over_chunks=limits is not None)
     if any(column.name == name for column in known):
         raise errors.DuplicateObject(
             f'column "{name}" of table "{found.name}" is an embedded column already',
@@ -79,16 +67,17 @@ def add(
             f'column "{name}" of table "{found.name}" exists already',
             hint="Choose another column_name, or declare an existing vector column with pgembed.adopt_embedding().",
         )
-    text = expressions.prove(db, found, _required(source, "source"))
+    text = expressions.prove(db, found, conditions.required(source, "source"))
     with following.as_owner(db, found):
-        schema = _vector_schema(db)
+        schema = conditions.vector_schema(db)
         chunks, place = None, None
         if limits is None:
             db.execute(f"ALTER TABLE {found.sql} ADD COLUMN {quote(name)} {schema}.vector({model.dim})")
         else:
             chunks, place = chunked.create(db, found, name, limits, model.dim, schema)
-        made = _follow(db, found, name, text, schema, chunks=chunks)
-    _register(write, found, name, made, model, metric, sync, adopted=False, chunks=chunks, place=place)
+        made = _follow(db, found, name, text, schema, rules, chunks=chunks)
+        index = following.workindex.create(db, found, name, made.hash_column, over_chunks=chunks is not None)
+    _register(write, found, name, made, model, metric, rules, index, chunks=chunks, place=place)
 
 
 def adopt(
@@ -100,6 +89,7 @@ def adopt(
     source: str | None,
     metric: str | None,
     sync: str | None,
+    by_hand: str | None = "mark",
 ) -> None:
     """Declare a column of vectors that exists; see `pgembed.adopt_embedding` in SQL. Its rows count as fresh, for nobody can know better.
 
@@ -108,7 +98,7 @@ def adopt(
         errors.DimensionMismatch: the model makes vectors of another dimension.
     """
     found, known = columns.table(db, target)
-    name = _required(column_name, "column_name")
+    name = conditions.required(column_name, "column_name")
     if any(column.name == name for column in known):
         raise errors.DuplicateObject(
             f'column "{name}" of table "{found.name}" is an embedded column already',
@@ -126,27 +116,29 @@ def adopt(
             f'column "{name}" of table "{found.name}" is of type {kind}, not vector or halfvec',
             hint="Adopt a column of one of pgvector's types vector and halfvec.",
         )
-    _checked_choice("sync", sync, SYNC, LATER)
-    chosen = metric or _indexed_metric(db, found, name) or "cosine"
-    _checked_choice("metric", chosen, tuple(columns.OPERATORS))
-    dim = _stored_dim(db, found, name)
+    rules = conditions.rules(sync, by_hand, model.kind if model is not None else None, adopted=True)
+    chosen = metric or conditions.indexed_metric(db, found, name) or "cosine"
+    conditions.checked_choice("metric", chosen, tuple(columns.OPERATORS))
+    dim = conditions.stored_dim(db, found, name)
     if model is not None and dim is not None and dim != model.dim:
         raise errors.DimensionMismatch(
             f'column "{name}" holds vectors of {dim} dimensions, model "{model.name}" makes {model.dim}',
             hint="Name the model that made the column, or none: then queries are vectors.",
         )
-    made = None
+    made, index = None, None
     if source is not None:
         if model is None:
             raise errors.NullNotAllowed(
                 "a source needs a model that embeds it",
                 hint="Name the model, or leave out the source and search with vectors.",
             )
-        _must_follow(found)
+        conditions.must_follow(db, found)
+        conditions.must_tell(found, rules)
         text = expressions.prove(db, found, source)
         with following.as_owner(db, found):
-            made = _follow(db, found, name, text, _vector_schema(db))
-    _register(write, found, name, made, model, chosen, sync, adopted=True)
+            made = _follow(db, found, name, text, conditions.vector_schema(db), rules)
+            index = following.workindex.create(db, found, name, made.hash_column)
+    _register(write, found, name, made, model, chosen, rules, index)
 
 
 def alter(
@@ -158,29 +150,47 @@ def alter(
     metric: str | None,
     sync: str | None,
     limits: tuple[int, int] | None = None,
+    by_hand: str | None = None,
 ) -> None:
-    """Change what an embedded column is made of; what is None stays.
+    """Change what an embedded column is made of, and how it is kept true; what is None stays.
 
     A new source, or new limits of chunks, mark all rows stale: their vectors serve until refresh. A new model empties the column, because
     vectors of two models cannot be compared and a search meanwhile must not.
     """
     found = column.table
     name = column.name
-    _checked_choice("sync", sync or column.sync, SYNC, LATER)
-    _checked_choice("metric", metric or column.metric, tuple(columns.OPERATORS))
+    rules = conditions.rules(sync or column.sync, by_hand or column.by_hand, conditions.kind(db, column, model), adopted=column.adopted)
+    conditions.checked_choice("metric", metric or column.metric, tuple(columns.OPERATORS))
     if source is not None:
-        _must_follow(found)
+        conditions.must_follow(db, found)
         expressions.prove(db, found, source)
         if column.model is None and model is None:
             raise errors.NullNotAllowed("a source needs a model that embeds it", hint="Name the model in the same call.")
+    if source is not None or column.source is not None:
+        conditions.must_tell(found, rules, over_chunks=column.chunks is not None)
     if metric not in (None, column.metric) or (model is not None and model.fingerprint != column.fingerprint):
         adding.must_have_none(db, column, "change model or metric of")
     made = _source_of(column)
+    index = column.work_index
+    other_model = model if model is not None and model.fingerprint != column.fingerprint else None
+    if other_model is not None and made is None and source is None:
+        raise errors.NotSupported(
+            f"{column.label} has no source from which another model could embed it",
+            hint="Give the source in the same call, or drop and adopt the column again with the model that made it.",
+        )
     with following.as_owner(db, found):
+        if made is not None:
+            following.unfollow(db, column)  # its triggers hold the type of the column
+        if other_model is not None:
+            _retype(db, column, other_model)
         if source is not None:
-            _unfollow(db, column)
-            made = _follow(db, found, name, source, column.vector_schema, column.hash_column, column.chunks)
+            _drop_source(db, column)
+            made = _follow(db, found, name, source, column.vector_schema, rules, column.hash_column, column.chunks)
+            if column.hash_column is None:
+                index = following.workindex.create(db, found, name, made.hash_column)
             _mark_all_stale(db, found, made.hash_column)
+        elif made is not None:
+            made = _follow_again(db, column, made, rules)
         if limits is not None and made is not None:
             # as if of another text: what has the same is cut anew too
             hashed = quote(made.hash_column)
@@ -188,18 +198,19 @@ def alter(
                 f"UPDATE {found.sql} SET {hashed} = '\\x00'::pg_catalog.bytea || pg_catalog.decode(pg_catalog.repeat('00', 16), 'hex')"
                 f" WHERE pg_catalog.octet_length({hashed}) >= 16"
             )
-        if model is not None and model.fingerprint != column.fingerprint:
-            _change_model(db, column, model, made)
+        if other_model is not None and made is not None:
+            _empty(db, column, other_model, made)
     write(
         found,
         "UPDATE pgembed._embedding SET source = $3, source_function = $4, source_columns = $5, hash_column = $6, trigger_name = $7,"
         " trigger_function = $8, model = coalesce($9, model), fingerprint = coalesce($10, fingerprint), metric = coalesce($11, metric),"
         " sync = coalesce($12, sync), chunk_tokens = coalesce($13, chunk_tokens), chunk_overlap = coalesce($14, chunk_overlap),"
-        " last_error = NULL WHERE table_name = $1::oid::regclass AND column_name = $2",
-        ["oid", "name", *SOURCE_TYPES, "text", "text", "text", "text", "int4", "int4"],
+        " by_hand = $15, work_index = $16, last_error = NULL WHERE table_name = $1::oid::regclass AND column_name = $2",
+        ["oid", "name", *SOURCE_TYPES, "text", "text", "text", "text", "int4", "int4", "text", "text"],
         [
             *(found.oid, name, *_source_values(made), model.name if model else None, model.fingerprint if model else None, metric, sync),
             *(limits or (None, None)),
+            *(rules.by_hand, index),
         ],
     )
 
@@ -211,11 +222,7 @@ def realign(db: Database, write: Writer, column: Column) -> None:
         return
     with following.as_owner(db, column.table):
         following.unfollow(db, column)
-        made = Source(
-            made.text,
-            made.function,
-            *following.follow(db, column.table, column.name, made.function, column.vector_schema, made.hash_column, column.chunks),
-        )
+        made = _follow_again(db, column, made, Rules(column.sync, column.by_hand, conditions.kind(db, column, None), column.adopted))
     write(
         column.table,
         "UPDATE pgembed._embedding SET source = $3, source_function = $4, source_columns = $5, hash_column = $6, trigger_name = $7,"
@@ -255,13 +262,33 @@ def drop(db: Database, write: Writer, target: str | None, column_name: str | Non
     )
 
 
-def _change_model(db: Database, column: Column, model: ModelLike, made: Source | None) -> None:
-    if made is None:
-        raise errors.NotSupported(
-            f"{column.label} has no source from which another model could embed it",
-            hint="Give the source in the same call, or drop and adopt the column again with the model that made it.",
-        )
+def add_beside(db: Database, write: Writer, column: Column, name: str, hash_column: str, model: ModelLike) -> None:
+    """Follow the rows of a table in a second column of vectors, by the same rules as the first, and by its source function.
+
+    What names in the source mean is not asked again.
+
+    Args:
+        name, hash_column: of the second one; both are there, and empty.
+    """
     found = column.table
+    rules = Rules(column.sync, column.by_hand, model.kind)
+    with following.as_owner(db, found):
+        assert column.source is not None  # asked by whoever calls
+        assert column.source_function is not None
+        followed = following.follow(db, found, name, column.source_function, column.vector_schema, hash_column, None, rules)
+        made = Source(column.source, column.source_function, *followed)
+        index = following.workindex.create(db, found, name, hash_column)
+    _register(write, found, name, made, model, column.metric, rules, index)
+    write(
+        found,
+        "UPDATE pgembed._embedding SET role = 'next', change_of = $3 WHERE table_name = $1::oid::regclass AND column_name = $2",
+        ["oid", "name", "name"],
+        [found.oid, name, column.name],
+    )
+
+
+def _retype(db: Database, column: Column, model: ModelLike) -> None:
+    """Give the column the dimension of another model; chunks are deleted."""
     if column.dim != model.dim:
         indexes = db.execute(
             "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name FROM pg_catalog.pg_index AS x"
@@ -273,19 +300,21 @@ def _change_model(db: Database, column: Column, model: ModelLike, made: Source |
         )
         for row in indexes:
             db.execute(f"DROP INDEX {row['name']}")
-    vector = ""
     if column.chunks is not None:
         chunked.empty(db, column, model.dim)
-    else:
-        vector = f"{column.sql} = NULL, "
-        if column.dim != model.dim:
-            db.execute(
-                f"ALTER TABLE {found.sql} ALTER COLUMN {column.sql} TYPE {column.vector_schema}.{column.type}({model.dim}) USING NULL"
-            )
-    db.execute(f"UPDATE {found.sql} SET {vector}{quote(made.hash_column)} = NULL")
+    elif column.dim != model.dim:
+        db.execute(
+            f"ALTER TABLE {column.table.sql} ALTER COLUMN {column.sql} TYPE {column.vector_schema}.{column.type}({model.dim}) USING NULL"
+        )
+
+
+def _empty(db: Database, column: Column, model: ModelLike, made: Source) -> None:
+    """Take the vectors of the model of before away."""
+    vector = f"{column.sql} = NULL, " if column.chunks is None else ""
+    db.execute(f"UPDATE {column.table.sql} SET {vector}{quote(made.hash_column)} = NULL")
     db.notice(
         f"{column.label} is empty now: vectors of {column.model or 'an unknown model'} and {model.name} cannot be compared",
-        hint=f"CALL pgembed.refresh('{found.shown}', '{column.name}') embeds its rows anew.",
+        hint=f"CALL pgembed.refresh('{column.table.shown}', '{column.name}') embeds its rows anew.",
     )
 
 
@@ -296,18 +325,18 @@ def _register(
     made: Source | None,
     model: ModelLike | None,
     metric: str | None,
-    sync: str | None,
+    rules: Rules,
+    work_index: str | None,
     *,
-    adopted: bool,
     chunks: Chunks | None = None,
     place: int | None = None,
 ) -> None:
     write(
         found,
         "INSERT INTO pgembed._embedding (table_name, column_name, source, source_function, source_columns, hash_column, trigger_name,"
-        " trigger_function, model, fingerprint, metric, sync, adopted, chunk_table, chunk_tokens, chunk_overlap)"
-        " VALUES ($1::oid::regclass, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::oid::regclass, $15, $16)",
-        ["oid", "name", *SOURCE_TYPES, "text", "text", "text", "text", "bool", "oid", "int4", "int4"],
+        " trigger_function, model, fingerprint, metric, sync, adopted, chunk_table, chunk_tokens, chunk_overlap, by_hand, work_index)"
+        " VALUES ($1::oid::regclass, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::oid::regclass, $15, $16, $17, $18)",
+        ["oid", "name", *SOURCE_TYPES, "text", "text", "text", "text", "bool", "oid", "int4", "int4", "text", "text"],
         [
             found.oid,
             name,
@@ -315,11 +344,13 @@ def _register(
             model.name if model else None,
             model.fingerprint if model else None,
             metric,
-            sync,
-            adopted,
+            rules.sync,
+            rules.adopted,
             place,
             chunks.tokens if chunks else None,
             chunks.overlap if chunks else None,
+            rules.by_hand,
+            work_index,
         ],
     )
 
@@ -348,86 +379,36 @@ def _follow(
     name: str,
     source: str,
     vector_schema: str,
+    rules: Rules,
     hash_column: str | None = None,
     chunks: Chunks | None = None,
 ) -> Source:
     function = expressions.create(db, found, expressions.clip(found.name, f"_{name}_source"), source, "pg_catalog.text", definer=True)
     db.execute(f"REVOKE ALL ON FUNCTION {function.name} FROM PUBLIC")
-    return Source(source, function, *following.follow(db, found, name, function, vector_schema, hash_column, chunks))
+    return Source(source, function, *following.follow(db, found, name, function, vector_schema, hash_column, chunks, rules))
+
+
+def _follow_again(db: Database, column: Column, made: Source, rules: Rules) -> Source:
+    """Create the triggers anew, which are dropped, over the same source."""
+    again = following.follow(db, column.table, column.name, made.function, column.vector_schema, made.hash_column, column.chunks, rules)
+    return Source(made.text, made.function, *again)
 
 
 def _unfollow(db: Database, column: Column) -> None:
     following.unfollow(db, column)
-    if column.source_function is not None:
-        expressions.drop(db, column.source_function)
+    _drop_source(db, column)
+
+
+def _drop_source(db: Database, column: Column) -> None:
+    made = column.source_function
+    if made is None:
+        return
+    # while a model is being changed, two columns are made by one function
+    others = [one for one in columns.table(db, str(column.table.oid))[1] if one.name != column.name]
+    if not any(one.source_function is not None and one.source_function.name == made.name for one in others):
+        expressions.drop(db, made)
 
 
 def _mark_all_stale(db: Database, found: Table, hash_column: str) -> None:
     hashed = quote(hash_column)
     db.execute(f"UPDATE {found.sql} SET {hashed} = pgembed._hash_stale({hashed})")
-
-
-def _must_follow(found: Table) -> None:
-    if found.relkind not in "rp":
-        raise errors.WrongObjectType(
-            f'"{found.name}" is not a table',
-            hint="Embed the columns of the table behind it; a view can select the embedding too.",
-        )
-    found.must_own()
-    if not found.keys:
-        raise found.no_key()
-
-
-def _indexed_metric(db: Database, found: Table, name: str) -> str | None:
-    """The metric of an index on the column, where one says it."""
-    rows = db.execute(
-        "SELECT oc.opcname FROM pg_catalog.pg_index AS x JOIN pg_catalog.pg_opclass AS oc ON oc.oid = x.indclass[0]"
-        " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]"
-        " WHERE x.indrelid = $1 AND a.attname = $2 ORDER BY x.indexrelid",
-        ["pg_catalog.oid", "pg_catalog.name"],
-        [found.oid, name],
-    )
-    said = [metric for row in rows for metric, stem in columns.OPCLASSES.items() if str(row["opcname"]).endswith("_" + stem)]
-    return said[0] if said else None
-
-
-def _stored_dim(db: Database, found: Table, name: str) -> int | None:
-    """Dimensions of a vector column: declared, else those of some row, else None."""
-    declared = db.execute(
-        "SELECT atttypmod FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attname = $2",
-        ["pg_catalog.oid", "pg_catalog.name"],
-        [found.oid, name],
-    )[0]["atttypmod"]
-    if declared > 0:
-        return int(declared)
-    schema = _vector_schema(db)
-    rows = db.execute(f"SELECT {schema}.vector_dims({quote(name)}) AS dim FROM {found.sql} WHERE {quote(name)} IS NOT NULL LIMIT 1")
-    return int(rows[0]["dim"]) if rows else None
-
-
-def _vector_schema(db: Database) -> str:
-    rows = db.execute(
-        "SELECT pg_catalog.quote_ident(n.nspname) AS name FROM pg_catalog.pg_extension AS e"
-        " JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
-    )
-    if not rows:
-        raise errors.NotReady("the extension vector is not installed in this database", hint="CREATE EXTENSION vector.")
-    return str(rows[0]["name"])
-
-
-def _required(value: str | None, what: str) -> str:
-    if value is None:
-        raise errors.NullNotAllowed(f"{what} is NULL", hint=f"Give {what}.")
-    return value
-
-
-def _checked_choice(what: str, value: str | None, known: tuple[str, ...], later: tuple[str, ...] = ()) -> None:
-    if value in later:
-        raise errors.NotSupported(
-            f"{what} => '{value}' is not provided by this version",
-            hint=f"Use one of: {', '.join(known)}; then CALL pgembed.refresh().",
-        )
-    if value not in known:
-        raise errors.InvalidParameter(
-            f"{what} must be one of {', '.join(known)}, not {value or 'NULL'}", hint=f"{known[0]} is the default."
-        )

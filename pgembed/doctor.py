@@ -1,4 +1,7 @@
-"""doctor: look at an installation and at a database, and say what is wrong with them and what to do. It changes nothing."""
+"""doctor: look at an installation and at a database, and say what is wrong with them and what to do. It changes nothing.
+
+What is inside of a database `pgembed.doctor()` looks at in SQL (see `pgembed.diagnosis`), for whoever has no shell on the server, too.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from pgembed import __version__, errors, install, models, server
 from pgembed.models import store
 from pgembed.postgres import Postgres
-
-if TYPE_CHECKING:
-    from psycopg import Connection
 
 SERVER_PACKAGES = ("numpy", "onnxruntime", "tokenizers")
 AGAIN = "Run docker/install again."
@@ -102,32 +101,10 @@ def _database(url: str) -> Iterator[Check]:
                 return
             old = None if row[0] == __version__ else "pgembed install URL updates it."
             yield Check("extension", row[0], old)
-            yield from _scan_settings(connection)
+            if old is None:  # else its functions may be other ones
+                for severity, subject, finding, remedy in connection.execute("SELECT * FROM pgembed.doctor()").fetchall():
+                    yield Check(subject, f"{severity}: {finding}", remedy)
             row = connection.execute("SELECT cardinality(pgembed.embed('hello')::real[])").fetchone()
             yield Check("pgembed.embed", f"a vector of {row[0] if row else 0} dimensions")
     except psycopg.Error as error:
         yield Check("database", str(error).strip(), "Read what the server says.")
-
-
-def _scan_settings(connection: Connection[Any]) -> Iterator[Check]:
-    """Are plain queries of a session like this one protected, where a filter stands behind an approximate index?"""
-    rows = connection.execute(
-        "SELECT m.amname::text, count(*) FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid JOIN pg_am AS m ON m.oid = x.relam"
-        " WHERE m.amname IN ('hnsw', 'ivfflat') GROUP BY 1 ORDER BY 1"
-    ).fetchall()
-    if rows:
-        schema = connection.execute(
-            "SELECT quote_ident(n.nspname) FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace"
-            " WHERE e.extname = 'vector'"
-        ).fetchone()
-        if schema is not None:  # pgvector's settings exist once a vector has been read
-            connection.execute(f"SELECT '[0]'::{schema[0]}.vector".encode())
-    for method, number in rows:
-        name = f"{method}.iterative_scan"
-        row = connection.execute("SELECT current_setting(%s, true)", [name]).fetchone()
-        setting = (row[0] if row else None) or "off"
-        indexes = f"{number} {method} index{'es' if number > 1 else ''}"
-        remedy = None
-        if setting == "off":
-            remedy = "A filter behind them loses rows: SELECT * FROM pgembed.set_search_defaults() as the database's owner, then reconnect."
-        yield Check(name, f"{setting}, with {indexes}", remedy)

@@ -117,6 +117,18 @@ class NotReady(PgembedError):
     sqlstate = "55000"  # object_not_in_prerequisite_state
 
 
+class Overtaken(PgembedError):
+    """Something has changed since the transaction began, and it goes on only if it is begun anew."""
+
+    sqlstate = "40001"  # serialization_failure
+
+
+class TableBusy(PgembedError):
+    """Somebody has used the table all the time that the call wanted it for itself."""
+
+    sqlstate = "55P03"  # lock_not_available
+
+
 class NotSupported(PgembedError):
     """The call is understood but not provided."""
 

@@ -17,7 +17,8 @@ from typing import Any
 from pgembed import advice, columns, planner
 from pgembed.columns import Column
 from pgembed.database import Database, Row
-from pgembed.planner import coded, filters, rendering, trees
+from pgembed.planner import coded, consistent, filters, rendering, shortage, trees
+from pgembed.planner.consistent import NOTHING, Now
 from pgembed.planner.contract import Plan, Request
 from pgembed.planner.facts import Facts
 from pgembed.planner.rendering import CHUNK
@@ -33,7 +34,8 @@ _SIMPLE = re.compile(r"[a-z_]+|[0-9]+")
 _LINE = 100  # characters of a long constant on a line
 # What is read first, what belongs together, and what is long. All else stands between.
 _FIRST = (
-    *("path", "reason", "estimated rows", "passing rows", "without a vector", "local selectivity", "candidates", "ef_search", "probes"),
+    *("path", "reason", "consistency", "estimated rows", "passing rows", "without a vector", "local selectivity", "candidates"),
+    *("ef_search", "probes"),
     *("expected recall", "measured recall", "results", "went on", "options"),
 )
 _LAST = ("index that would help", "settings", "statement", "script")
@@ -77,13 +79,18 @@ def explain(db: Database, target: str | None, request: Request, asked: Asked, *,
         choosing = (time.perf_counter() - begun) * 1000
     condition = filters.proven(db, facts.column.table, request.filter, strings=facts.strings)
     lines = dict(planned(facts, made))
+    now = NOTHING
+    if consistent.asked(request):
+        if execute and made.stale is not None:
+            now = consistent.embed(db, lambda: facts.column, made.stale, request.params, request.leave_out)
+        lines["consistency"] = _consistency(facts.column, now, execute=execute)
     if execute:
-        lines |= _Ran(db, facts, request, asked, made, condition).lines(choosing)
+        lines |= _Ran(db, facts, request, asked, made, condition, now).lines(choosing)
     if condition != "true" and not facts.secured:
         index = advice.index_for(db, facts.column, condition, made.estimated_rows)
         if index is not None:
             lines["index that would help"] = index
-    lines["script"] = script(facts.column, request, asked, made)
+    lines["script"] = script(facts.column, request, asked, made, now)
     return [(name, lines[name]) for name in (*_FIRST, *(name for name in lines if name not in _FIRST + _LAST), *_LAST) if name in lines]
 
 
@@ -93,18 +100,29 @@ def settings(pairs: Sequence[str]) -> Iterator[str]:
         yield f"SET LOCAL {name} = {value if _SIMPLE.fullmatch(value) else columns.literal(value)};"
 
 
-def script(column: Column, request: Request, asked: Asked, made: Plan) -> str:
+def _consistency(column: Column, now: Now, *, execute: bool) -> str:
+    """What becomes of rows whose vectors are of older texts."""
+    if column.hash_column is None:
+        return f"fresh: {column.label} has no source from which a vector could differ"
+    if not execute:
+        return "fresh: rows that need work would be embedded now, or left out"
+    told = f"fresh: {len(now.keys or ())} rows were embedded now" if now.keys or not now.left_out else "fresh"
+    return f"{told}; {consistent.said(now)}" if now.left_out else told
+
+
+def script(column: Column, request: Request, asked: Asked, made: Plan, now: Now = NOTHING) -> str:
     """The search as a script for psql: its statement, prepared, with the values that it is given.
 
     The filter's text may have what looks like a parameter inside a constant, so values are not put into the text.
     """
-    used = max((int(number) for number in re.findall(r"\$([1-7])", made.statement)), default=1)
+    used = max((int(number) for number in re.findall(r"\$([1-9])", made.statement)), default=1)
     query = constant(asked.vector)
     if asked.text is not None:
         query = f"pgembed.embed_query({', '.join(columns.literal(part) for part in (column.table.sql, asked.text, column.name))})"
     quoted = [None if value is None else columns.literal(str(value)) for value in (request.params, request.max_distance, request.leave_out)]
     codes = [None if bits is None else constant(bits) for bits in (made.code, made.mask)]
-    values = [quoted[0], query, None if request.k is None else str(request.k), *quoted[1:], *codes]
+    arrays = [_array(texts) for texts in (now.keys, now.vectors)]
+    values = [quoted[0], query, None if request.k is None else str(request.k), *quoted[1:], *codes, *arrays]
     given = ",\n    ".join("NULL" if value is None else value for value in values[:used])
     return "\n".join(
         (
@@ -121,7 +139,15 @@ def script(column: Column, request: Request, asked: Asked, made: Plan) -> str:
 
 def types(column: Column) -> list[str]:
     """Of a statement's parameters, see `pgembed.planner.contract.Plan`."""
-    return ["jsonb", f"{column.vector_schema}.vector", "int4", "float8", "text", "text", "text"]
+    return ["jsonb", f"{column.vector_schema}.vector", "int4", "float8", "text", "text", "text", "text[]", "text[]"]
+
+
+def _array(texts: Sequence[str] | None) -> str | None:
+    """An array of texts as SQL, each on a line."""
+    if texts is None:
+        return None
+    lines = ",\n    ".join(map(columns.literal, texts))
+    return f"ARRAY[\n    {lines}]"
 
 
 def constant(text: str) -> str:
@@ -170,10 +196,11 @@ def _milliseconds(took: float) -> str:
 class _Ran:
     """A search that was run, and what is compared with it."""
 
-    def __init__(self, db: Database, facts: Facts, request: Request, asked: Asked, made: Plan, condition: str) -> None:
+    def __init__(self, db: Database, facts: Facts, request: Request, asked: Asked, made: Plan, condition: str, now: Now) -> None:
         self.db, self.facts, self.request, self.asked, self.made, self.condition = db, facts, request, asked, made, condition
-        counted = self.run(made.shortage, k=2**31 - 1)[0]  # which counts no more than that
-        self.passing, self.unembedded = int(counted["passing"]), int(counted["unembedded"])
+        self.now = now
+        # which counts no more than that
+        self.passing, self.unembedded = shortage.count(db, made.shortage, request.params, request.leave_out, 2**31 - 2, now.keys)
         table = facts.column.table
         counted = db.execute(f"SELECT pg_catalog.count(*) AS rows FROM {table.sql} AS {table.alias}")[0]
         self.rows = int(counted["rows"])
@@ -183,12 +210,12 @@ class _Ran:
             self.exact = self.distances(planner.plan(db, facts, "item", dataclasses.replace(request, exact=True)))
         self.tree = self.analysed()
 
-    def run(self, statement: str, made: Plan | None = None, k: int | None = None) -> list[Row]:
+    def run(self, statement: str, made: Plan | None = None) -> list[Row]:
         """Run a statement with the parameters of a search and the settings of a plan, which are put back."""
         made = made or self.made
-        values = [self.request.params, self.asked.vector, k or self.request.k, self.request.max_distance, self.request.leave_out]
+        values = [self.request.params, self.asked.vector, self.request.k, self.request.max_distance, self.request.leave_out]
         undo = self._set(list(made.settings))
-        found = self.db.execute(statement, types(self.facts.column), [*values, made.code, made.mask])
+        found = self.db.execute(statement, types(self.facts.column), [*values, made.code, made.mask, self.now.keys, self.now.vectors])
         self._set(undo)
         return found
 
@@ -245,7 +272,10 @@ class _Ran:
         """
         yield "passing rows", f"{self.passing} ({percent(self.passing / self.rows)})" if self.rows else "0"
         if self.unembedded:
-            yield "without a vector", f"{self.unembedded} of them, which no search finds yet"
+            lacking = "no search finds yet"
+            if consistent.asked(self.request):
+                lacking = "have none of their present text and are left out"
+            yield "without a vector", f"{self.unembedded} of them, which {lacking}"
         if self.condition != "true":
             yield "local selectivity", self.local()
         yield "results", str(len(self.found)) if self.request.k is None else f"{len(self.found)} of {self.request.k}"

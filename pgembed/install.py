@@ -30,9 +30,11 @@ ONCE_FIRST = (
     "tables/code.sql",
     "tables/calibration.sql",
     "tables/filter_log.sql",
+    "tables/adapter.sql",
+    "tables/model_change.sql",
 )
 # After the functions, for they name them.
-ONCE_LAST = ("triggers/dropped.sql", "triggers/altered.sql")
+ONCE_LAST = ("triggers/dropped.sql", "triggers/altered.sql", "triggers/registry.sql")
 EVERY_TIME = (
     "functions/version.sql",
     "functions/vector.sql",
@@ -40,12 +42,17 @@ EVERY_TIME = (
     "functions/models.sql",
     "functions/chunk.sql",
     "functions/freshness.sql",
+    "functions/following.sql",
     "functions/embeddings.sql",
+    "functions/freshness_seen.sql",
+    "functions/workers.sql",
+    "functions/work.sql",
     "functions/codecs.sql",
     "functions/measures.sql",
     "functions/codes.sql",
     "functions/distance.sql",
     "functions/dropped.sql",
+    "functions/doctor.sql",
     "functions/calibrate.sql",
     "functions/search.sql",
     "functions/explain.sql",
@@ -57,13 +64,21 @@ EVERY_TIME = (
     "functions/masked.sql",
     "functions/join.sql",
     "functions/link.sql",
+    "functions/spaces.sql",
+    "functions/change_model.sql",
     "views/models.sql",
     "views/embeddings.sql",
+    "views/failures.sql",
+    "views/workers.sql",
     "views/linkers.sql",
     "views/codecs.sql",
     "views/codes.sql",
     "views/calibrations.sql",
     "views/filters_used.sql",
+    "views/adapters.sql",
+    "views/model_changes.sql",
+    "views/progress.sql",
+    "views/queue.sql",
     "privileges.sql",
 )
 

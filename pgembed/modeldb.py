@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 
 from pgembed import errors, sampling
 from pgembed.database import Row
+from pgembed.psycopgdb import PsycopgDatabase
 
 _NAME = "pgembed model"
 # A database that does not answer must not keep a person waiting.
@@ -30,41 +31,6 @@ _USES = """
       AND NOT EXISTS (SELECT FROM pgembed._model AS m WHERE m.name = s.value)
     ORDER BY 1
 """
-
-
-class PsycopgDatabase:
-    """The Database port over a connection of psycopg, as far as reading needs it; see `pgembed.database.Database`."""
-
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self._connection = connection
-
-    def execute(self, statement: str, types: Sequence[str] = (), values: Sequence[object] = (), *, keep: bool = False) -> list[Row]:
-        """Run one statement, whose parameters are written $1."""
-        with psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor:
-            cursor.execute(statement.encode(), list(values) if types else None)
-            return list(cursor.fetchall()) if cursor.description else []
-
-    def prepare(self, statement: str, types: Sequence[str] = ()) -> None:
-        """Not needed by whoever reads, and so not provided."""
-        raise errors.NotSupported("a statement can only be run here, not prepared", hint="Run it.")
-
-    def commit(self) -> bool:
-        """Commit."""
-        self._connection.commit()
-        return True
-
-    def subtransaction(self) -> AbstractContextManager[object]:
-        """A savepoint around a block."""
-        return self._connection.transaction()
-
-    def check_interrupts(self) -> None:
-        """Ctrl-C is seen without it."""
-
-    def notice(self, message: str, *, hint: str | None = None) -> None:
-        """Nobody is told."""
-
-    def warning(self, message: str, *, hint: str | None = None) -> None:
-        """Nobody is told."""
 
 
 @contextmanager

@@ -150,6 +150,8 @@ def _canonical(root: Root, wanted: models.ModelInfo, name: str, matrix: NDArray[
 def _folder_root(db: Database, ask: Request, name: str, folder: Path) -> Root:
     """A folder of the server's machine, turned into an installed model of this database."""
     with threads.signals_blocked():
+        import numpy  # noqa: F401 what reads a folder imports it bare, and its threads would inherit open signals
+
         from pgembed.models import adding
     place = catalogue.own_store(db)
     # Until the row is there, another call would take the files for left behind.

@@ -126,7 +126,8 @@ def drop(db: Database, name: str | None) -> None:
         raise errors.DependentObjects(
             f'cannot drop model "{name}" because {len(needing)} other thing{"s need" if len(needing) > 1 else " needs"} it',
             detail="\n".join(needing),
-            hint="pgembed.alter_embedding(..., model => ...) gives a column another model, pgembed.drop_embedding() drops it.",
+            hint="pgembed.alter_embedding(..., model => ...) gives a column another model, pgembed.drop_embedding() drops it,"
+            " pgembed.drop_adapter() an adapter.",
         )
     _sweep(db)
     db.execute("DELETE FROM pgembed._model WHERE name OPERATOR(pg_catalog.=) $1", [_TEXT], [name])
@@ -141,6 +142,12 @@ def dependents(db: Database, name: str) -> list[str]:
         [_TEXT],
         [name],
     )
+    adapters = db.execute(
+        "SELECT pg_catalog.format('adapter of column %s.%I', a.table_name, a.column_name) AS line FROM pgembed._adapter AS a"
+        " JOIN pg_catalog.pg_class AS t ON t.oid OPERATOR(pg_catalog.=) a.table_name WHERE a.model OPERATOR(pg_catalog.=) $1 ORDER BY 1",
+        [_TEXT],
+        [name],
+    )
     derived = db.execute(
         "SELECT DISTINCT pg_catalog.format('model %s, which is made of it', name) AS line FROM pgembed._model"
         " WHERE source OPERATOR(pg_catalog.=) $1 AND name OPERATOR(pg_catalog.<>) $1 AND kind OPERATOR(pg_catalog.<>) 'remote' ORDER BY 1",
@@ -150,7 +157,7 @@ def dependents(db: Database, name: str) -> list[str]:
     default = (
         ["the default model of this database, which pgembed.set_default_model() changes"] if catalogue.default_model(db) == name else []
     )
-    return [*(str(row["line"]) for row in (*columns, *derived)), *default]
+    return [*(str(row["line"]) for row in (*columns, *adapters, *derived)), *default]
 
 
 def grant(db: Database, name: str | None, *, to_backends: bool) -> None:

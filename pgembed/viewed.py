@@ -90,6 +90,8 @@ def column(db: Database, target: str | None, name: str | None) -> Column:
             f'view "{described.name}" does not show the embedded column of "{home.name}": {", ".join(one.name for one in known)}',
             hint=f"Add it to the view as it is, by any name: CREATE OR REPLACE VIEW {described.shown} AS SELECT ..., {known[0].name}.",
         )
+    if len(fitting) > 1 and name is None:
+        fitting = [one for one in fitting if one.role == "current"] or fitting
     if len(fitting) > 1:
         labels = [shown[one.name][0] for one in fitting]
         raise errors.AmbiguousColumn(
@@ -113,9 +115,10 @@ def column(db: Database, target: str | None, name: str | None) -> Column:
         base,
         table=here,
         name=next(label for label in shown[base.name] if name in (None, label)),
+        now=None,
         index_name=None if view.apart else base.index_name,
         index_method=None if view.apart else base.index_method,
-        hash_column=None,
+        hash_column=next(iter(view.shown.get(numbers.get(base.hash_column or "", 0), ())), None),
         home=base,
         apart=view.apart,
     )

@@ -1,8 +1,13 @@
 -- Everybody may use pgembed on what they may read; the registry is written only through functions.
 GRANT USAGE ON SCHEMA pgembed TO PUBLIC;
 GRANT SELECT ON pgembed._setting, pgembed._model, pgembed._embedding, pgembed._linker, pgembed._codec, pgembed._code, pgembed._calibration TO PUBLIC;
+GRANT SELECT ON pgembed._adapter, pgembed.adapters TO PUBLIC;
 GRANT SELECT ON pgembed.filters_used TO PUBLIC;
+GRANT SELECT ON pgembed.model_changes TO PUBLIC;
+GRANT SELECT ON pgembed._worker, pgembed.workers TO PUBLIC;
+GRANT SELECT ON pgembed.failures, pgembed.work_in_progress TO PUBLIC;
 GRANT SELECT ON pgembed.models, pgembed.embeddings, pgembed.linkers, pgembed.codecs, pgembed.codes, pgembed.calibrations TO PUBLIC;
+GRANT SELECT ON pgembed.progress, pgembed._queue TO PUBLIC;
 -- What all columns and backends depend on is an administrator's choice.
 REVOKE ALL ON FUNCTION pgembed.set_default_model(text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pgembed.set_threads(int) FROM PUBLIC;

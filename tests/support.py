@@ -66,7 +66,8 @@ def objects(db: Connection) -> list[Any]:
     return db.execute(
         """
         SELECT 'column', attname::text FROM pg_attribute WHERE attrelid = to_regclass('product') AND attnum > 0 AND NOT attisdropped
-        UNION ALL SELECT 'trigger', tgname::text FROM pg_trigger WHERE NOT tgisinternal
+        UNION ALL SELECT 'trigger', tgname::text FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
+            WHERE NOT tgisinternal AND relnamespace <> 'pgembed'::regnamespace
         UNION ALL SELECT 'function', proname::text FROM pg_proc AS p WHERE pronamespace = 'public'::regnamespace
             AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')
         ORDER BY 1, 2

@@ -12,7 +12,7 @@ and .988 of those of a section of 7 %). So filters are made of the table's own c
 
 from __future__ import annotations
 
-from pgembed import columns, errors
+from pgembed import columns, errors, progress
 from pgembed.calibration.measuring import measure
 from pgembed.calibration.storing import keep
 from pgembed.columns import Column, Writer
@@ -86,7 +86,8 @@ def _all(db: Database, write: Writer, most: int, seed: int) -> None:
 
 
 def _one(db: Database, write: Writer, column: Column, queries: tuple[str | None, str | None], most: int, seed: int) -> None:
-    found = measure(db, column, queries, most, seed)
+    with progress.shown(db, "calibrate", column.label):
+        found = measure(db, column, queries, most, seed)
     keep(db, write, column, found)
     db.notice(
         f"{column.label}: {len(found.points)} measurements of {', '.join(dict.fromkeys(point.path for point in found.points)) or 'no path'}"

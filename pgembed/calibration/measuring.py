@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
-from pgembed import planner
+from pgembed import planner, progress
 from pgembed.calibration import asking, filtering, running, truth
 from pgembed.calibration.filtering import Filter
 from pgembed.calibration.running import Cell, Runner
@@ -105,6 +105,7 @@ def measure(db: Database, column: Column, given: tuple[str | None, str | None], 
         cells = list(_cells(db, runner, conditions, found, facts.rows, code))
         points: list[Point] = []
         for number, cell in enumerate(cells):
+            progress.tell(db, number, len(cells))
             ranks = _asked(runner, cell, found, order)
             points += _points(cell, found, ranks, kind_of)
             tell(f"recall of {number + 1} of {len(cells)} settings")

@@ -301,15 +301,22 @@ def _keep(db: Database, column: Column, row: CodecRow, name: str) -> tuple[str, 
     return trigger, function
 
 
-def mend(db: Database, code: Code, column: Column) -> None:
-    """Write the trigger's function anew where it calls the encoder by the name of a schema that has another one by now."""
+def mend(db: Database, code: Code, column: Column, *, renamed: bool = False) -> None:
+    """Write the trigger's function anew where it calls the encoder by the name of a schema that has another one by now.
+
+    Args:
+        renamed: a column of the table has another name, so do it in any case.
+    """
     found = db.execute(
         "SELECT n.nspname, p.proname, p.prosrc FROM pg_catalog.pg_trigger AS g JOIN pg_catalog.pg_proc AS p ON p.oid = g.tgfoid"
         " JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace WHERE g.tgrelid = $1 AND g.tgname = $2",
         ["pg_catalog.oid", "pg_catalog.name"],
         [code.table.oid, code.trigger_name],
     )
-    if not found or f".{quote(code.codec.name)}(" not in found[0]["prosrc"] or f"{code.codec.encoder}(" in found[0]["prosrc"]:
+    if not found:
+        return
+    body = found[0]["prosrc"]
+    if not renamed and (f".{quote(code.codec.name)}(" not in body or f"{code.codec.encoder}(" in body):
         return
     _must_trust(db, code.table, code.codec)
     with following.as_owner(db, code.table):

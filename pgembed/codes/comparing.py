@@ -15,6 +15,7 @@ from pgembed.codes import catalogue
 from pgembed.codes.catalogue import Code, CodecRow
 from pgembed.columns import Column, Table, quote
 from pgembed.database import Database
+from pgembed.spaces import provenance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -208,12 +209,7 @@ def _common(left: Row, right: Row) -> CodecRow | None:
     if isinstance(two, Code):
         two.codec.must_fit(one)
         return two.codec
-    if one.fingerprint != two.fingerprint or (one.dim or two.dim) != (two.dim or one.dim):
-        raise errors.DimensionMismatch(
-            f"{one.label} is of model {one.model or 'unknown'} ({one.dim} dimensions),"
-            f" {two.label} of model {two.model or 'unknown'} ({two.dim}): vectors of two models cannot be compared",
-            hint="Name columns of one model; pgembed.alter_embedding(..., model => ...) changes one.",
-        )
+    provenance.must_be_one(one, two, "Name columns of one model; pgembed.alter_embedding(..., model => ...) changes one.")
     if one.metric != two.metric:
         raise errors.InvalidParameter(
             f"the columns have different metrics: {one.label} {one.metric}, {two.label} {two.metric}",

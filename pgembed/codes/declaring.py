@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pgembed import columns, errors, following
+from pgembed import columns, errors, following, progress
 from pgembed.codes import catalogue, rendering, training
 from pgembed.codes.catalogue import CodecRow
 from pgembed.columns import Column, Table, Writer, quote
@@ -72,13 +72,16 @@ def train(db: Database, write: Writer, request: Request) -> str:
     column.one_vector("a codec")
     _must_be_free(db, column.table, name)
     bits = _bits(db, request.code_type)
-    trained = training.train(db, column, method, request.options, request.queries, sample_rows, seed)
-    shape = trained.codec.shape
-    if request.code_type is not None and shape.kind != "bits":
-        raise errors.InvalidParameter(
-            f"code_type is for codes of bits, and codes of {method} are {shape.kind}", hint="Leave code_type out: codes have one type."
-        )
-    measured = _measured(db, column, trained) if request.measure else None
+    with progress.shown(db, "train_codec", f"{name} of {column.label}"):
+        trained = training.train(db, column, method, request.options, request.queries, sample_rows, seed)
+        shape = trained.codec.shape
+        if request.code_type is not None and shape.kind != "bits":
+            raise errors.InvalidParameter(
+                f"code_type is for codes of bits, and codes of {method} are {shape.kind}",
+                hint="Leave code_type out: codes have one type.",
+            )
+        progress.tell(db, 1, 2)  # fitted; it is measured for as long
+        measured = _measured(db, column, trained) if request.measure else None
     made = rendering.objects(trained.codec, column.table.schema, name, column.vector_schema, bits)
     described = f"{method} codec of {column.table.shown}.{column.name}"
     with following.as_owner(db, column.table):
@@ -131,7 +134,7 @@ def drop(db: Database, write: Writer, name: str | None) -> None:
     """
     codec = catalogue.codec(db, name)
     if not db.execute("SELECT FROM pg_catalog.pg_class WHERE oid = $1", ["pg_catalog.oid"], [codec.table]):
-        _forget_dropped(db)  # where no event trigger saw its table go
+        forget_dropped(db)  # where no event trigger saw its table go
         return
     found, _ = columns.table(db, str(codec.table))
     found.must_own()
@@ -290,7 +293,7 @@ def _must_own(db: Database, kind: str, called: str, owner: int) -> None:
         )
 
 
-def _forget_dropped(db: Database) -> None:
+def forget_dropped(db: Database) -> None:
     """What pgembed._after_drop() does, where no event trigger has called it."""
     for row in db.execute("SELECT kind, called FROM pgembed._forget_dropped()"):
         try:

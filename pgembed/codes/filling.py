@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pgembed import errors, following, vectors
+from pgembed import errors, following, progress, vectors
 from pgembed.codes import adding
 from pgembed.codes.catalogue import Code
 from pgembed.columns import Column, quote
@@ -225,6 +225,7 @@ def _fill_leaf(
 
 
 def _tell_progress(db: Database, code: Code, tally: Tally) -> None:
+    progress.tell(db, tally.done, tally.pages)
     now = time.monotonic()
     if now - tally.told < PROGRESS_SECONDS or tally.done >= tally.pages:
         return

@@ -15,6 +15,7 @@ from pgembed import refresh as refreshing
 from pgembed.columns import Column
 from pgembed.database import Database
 from pgembed.models import threads
+from pgembed.spaces import asking
 
 if TYPE_CHECKING:
     from random import Random
@@ -154,12 +155,17 @@ def halves(asked: Queries) -> tuple[list[Queries], NDArray[np.float32] | None]:
 
 
 def _embedded(db: Database, column: Column, contents: list[str]) -> NDArray[np.float32]:
-    if column.model is None or catalogue.describe(db, column.model, column.fingerprint).kind == "remote":
+    if column.model is None or _is_remote(db, column):
         why = "was adopted without a model" if column.model is None else "has a remote model, which is not called for this"
         raise errors.NotSupported(
             f"{column.label} {why}, so texts can't be its queries", hint="Name a column of vectors as queries, or leave them out."
         )
-    return catalogue.resolve(db, column.model, column.fingerprint, by_backend=True).encode(contents, db.check_interrupts, "query").vectors
+    return asking.query_vectors(db, column, contents)
+
+
+def _is_remote(db: Database, column: Column) -> bool:
+    by = asking.way(db, column)
+    return catalogue.describe(db, by.model, by.fingerprint).kind == "remote"
 
 
 def _parts(db: Database, column: Column, places: list[Place], seed: int) -> Queries | None:
@@ -167,9 +173,9 @@ def _parts(db: Database, column: Column, places: list[Place], seed: int) -> Quer
     if column.source_function is None or column.model is None or not column.table.may_own:
         return None
     try:
-        if catalogue.describe(db, column.model, column.fingerprint).kind == "remote":
+        if _is_remote(db, column):
             return None
-        texts = _texts(db, column, places)
+        texts = texts_at(db, column, places)
         from random import Random
 
         chance = Random(seed)
@@ -196,7 +202,7 @@ def part_of(content: str | None, chance: Random) -> str:
     return " ".join(words[at : at + size])
 
 
-def _texts(db: Database, column: Column, places: list[Place]) -> list[str | None]:
+def texts_at(db: Database, column: Column, places: list[Place]) -> list[str | None]:
     """Source texts of rows, evaluated as refresh does it: with the rights of the table's owner, whom the caller may be.
 
     Raises:

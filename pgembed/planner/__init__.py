@@ -13,8 +13,9 @@ is an index over the rows that pass.
 from __future__ import annotations
 
 from pgembed import errors
+from pgembed.columns import Column
 from pgembed.database import Database
-from pgembed.planner import checks, choosing, chunked, coded, curves, filters, rendering, shortage
+from pgembed.planner import checks, choosing, chunked, coded, consistent, curves, filters, rendering, shortage
 from pgembed.planner.checks import check, check_rights
 from pgembed.planner.contract import PATHS, Estimate, Option, Path, Plan, Request, Setting
 from pgembed.planner.facts import Facts, look
@@ -56,7 +57,7 @@ def plan(db: Database, facts: Facts, output: str, request: Request) -> Plan:
     column = facts.column
     checks.check(request, column)
     if not facts.readable or column.chunks is not None:
-        checks.check_rights(db, column, output)
+        checks.check_rights(db, column, output, request.consistency)
     condition = filters.proven(db, column.table, request.filter, strings=facts.strings)
     short = shortage.statement(column, condition, request)
     if column.chunks is not None:
@@ -83,6 +84,7 @@ def plan(db: Database, facts: Facts, output: str, request: Request) -> Plan:
         option=chosen,
         options=tuple(options),
         local_share=choice.local.share if choice.local else None,
+        stale=_stale(column, condition, request),
     )
 
 
@@ -155,4 +157,11 @@ def _over_chunks(db: Database, facts: Facts, output: str, request: Request, cond
         shortage=short,
         condition=condition,
         estimate=found,
+        stale=_stale(column, condition, request),
     )
+
+
+def _stale(column: Column, condition: str, request: Request) -> str | None:
+    if not consistent.asked(request) or column.hash_column is None:
+        return None
+    return consistent.stale(column, rendering.passes(column, condition, request))

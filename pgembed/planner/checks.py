@@ -5,6 +5,7 @@ from __future__ import annotations
 from pgembed import errors
 from pgembed.columns import CHUNK_VECTOR, Column, unquoted
 from pgembed.database import Database
+from pgembed.planner import consistent
 from pgembed.planner.contract import Request
 
 
@@ -30,6 +31,8 @@ def check(request: Request, column: Column) -> None:
         )
     if request.max_distance is not None and request.max_distance != request.max_distance:
         raise errors.InvalidParameter("max_distance must be a number, not NaN", hint="Leave it out where there is no bound.")
+    if consistent.check(request.consistency) == "fresh":
+        consistent.must_know(column)
     if column.dim is not None and request.query_dim != column.dim:
         raise errors.DimensionMismatch(
             f"query has {request.query_dim} dimensions, {column.label} has {column.dim}",
@@ -37,20 +40,22 @@ def check(request: Request, column: Column) -> None:
         )
 
 
-def check_rights(db: Database, column: Column, output: str) -> None:
+def check_rights(db: Database, column: Column, output: str, consistency: str | None = "any") -> None:
     """PostgreSQL checks the caller's rights itself; asked before, there is a word on what is needed.
 
     Args:
         output: see `plan`.
+        consistency: see `Request`; what says whether a row is fresh is read too.
     Raises:
         errors.InsufficientPrivilege: the caller may not read what is asked for.
     """
     table = column.table
+    also = [column.hash_column] if consistency == "fresh" and column.hash_column is not None else []
     found = db.execute(
         "SELECT pg_catalog.bool_and(pg_catalog.has_column_privilege($1, attnum, 'SELECT')) AS readable FROM pg_catalog.pg_attribute"
         " WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND ($2::pg_catalog.text[] IS NULL OR attname = ANY ($2))",
         ["pg_catalog.oid", "pg_catalog.text[]"],
-        [table.oid, None if output == "item" else [column.name, *(unquoted(key) for key, _ in table.keys)]],
+        [table.oid, None if output == "item" else [column.name, *also, *(unquoted(key) for key, _ in table.keys)]],
     )
     readable = found[0]["readable"] is not False
     if column.chunks is not None:
@@ -65,5 +70,6 @@ def check_rights(db: Database, column: Column, output: str) -> None:
     if not readable:
         raise errors.InsufficientPrivilege(
             f"permission denied for table {table.name}",
-            hint=f"Rows need SELECT on {table.shown}; pgembed.search_keys() only on its key, the embedding and what the filter reads.",
+            hint=f"Rows need SELECT on {table.shown}; pgembed.search_keys() only on its key, the embedding{f', {also[0]}' if also else ''}"
+            " and what the filter reads.",
         )

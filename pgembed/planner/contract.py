@@ -23,6 +23,7 @@ class Request:
         query: as vector_send() makes it, for its code and for a probe; None where it does not matter.
         path: the one to take, whatever it costs: for measuring; None leaves it to the planner.
         probe: the planner may look at the query's neighbours, and evaluates the filter for them.
+        consistency: ``any``, or ``fresh``: no vector of an older text decides; see `pgembed.planner.consistent`.
     """
 
     query_dim: int | None
@@ -36,6 +37,7 @@ class Request:
     query: bytes | None = None
     path: Path | None = None
     probe: bool = True
+    consistency: str | None = "any"
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ class Plan:
 
     Attributes:
         statement: one SELECT of (item, distance, rank, chunk, start_char, end_char) or (key, distance, rank); parameters $1 params,
-            $2 query vector, $3 k, $4 max_distance, $5 key, $6 code, $7 mask.
+            $2 query vector, $3 k, $4 max_distance, $5 key, $6 code, $7 mask; with consistency ``fresh`` also $8 keys and $9 vectors
+            of rows that were embedded on the spot.
         estimated_rows: rows that pass the filter, as PostgreSQL's statistics have it.
         settings: name, value, name, value ... for the time of the statement.
         shortage: a statement that counts the rows that pass, for where too few were found; see `pgembed.planner.shortage`.
@@ -116,6 +119,7 @@ class Plan:
         option: what was chosen; None for a column over chunks.
         options: all that were weighed.
         local_share: share of passing rows among the query's unfiltered neighbours; None where nobody looked.
+        stale: a statement for the keys of rows that pass and need work; None where nobody minds.
     """
 
     statement: str
@@ -131,3 +135,4 @@ class Plan:
     option: Option | None = None
     options: tuple[Option, ...] = field(default=())
     local_share: float | None = None
+    stale: str | None = None

@@ -48,6 +48,7 @@ class Facts:
         points: of a calibration; () before one.
         toasted: vectors are kept apart from their rows.
         indexes: on vectors and codes, partial ones and those of partitions too.
+        beside: while a model is being changed, fingerprint -> name of the columns of this table.
         estimates: of filters with their params that were asked for since these facts were looked up.
     """
 
@@ -63,6 +64,7 @@ class Facts:
     toasted: bool = False
     held: float = 0.0
     indexes: tuple[VectorIndex, ...] = ()
+    beside: dict[str, str] = field(default_factory=dict)
     estimates: OrderedDict[tuple[str, str | None], Estimate] = field(default_factory=OrderedDict, compare=False, repr=False)
 
     def estimate(self, db: Database, condition: str, params: str | None) -> Estimate:
@@ -107,8 +109,9 @@ def look(db: Database, target: str | None, column_name: str | None) -> Facts:
     if known is not None and known[0] == stamp and now - known[1] < _SECONDS:
         return known[2]
     column = viewed.column(db, target, column_name)
-    if column.home is not home:
-        stamp = _stamp(db, target, None if column.home is None else column.home.table)
+    # Taken again: the first one has the table locked, so that columns keep their names from then on, but may have waited for that lock and
+    # seen the registry as it was before.
+    stamp = _stamp(db, target, None if column.home is None else column.home.table)
     found = _look(db, column, stamp)
     while len(_KNOWN) >= _MOST_KNOWN:
         _KNOWN.popitem(last=False)
@@ -161,8 +164,24 @@ def _look(db: Database, column: Column, stamp: dict[str, object]) -> Facts:
         costs=costs,
         toasted=column.chunks is None and _toasted(db, home),
         held=max(rows, home.rows),
+        beside=_beside(db, column) if len(_lines(stamp)) > 1 else {},
         indexes=() if column.chunks is not None or column.apart else partial.indexes(db, home, code if home is column else None),
     )
+
+
+def _lines(stamp: dict[str, object]) -> list[object]:
+    lines = stamp["_embedding"]
+    return lines if isinstance(lines, list) else []
+
+
+def _beside(db: Database, column: Column) -> dict[str, str]:
+    """Fingerprint -> name of the columns between which the one that searches mean changes, where it does."""
+    if column.home is not None or column.chunks is not None:
+        return {}
+    known = columns.table(db, str(column.table.oid))[1]
+    meant = column.change_of or column.name
+    found = {str(one.fingerprint): one.name for one in known if meant in (one.name, one.change_of)}
+    return found if len(found) > 1 else {}
 
 
 def _calibrated(db: Database, column: Column) -> tuple[Points, Costs]:

@@ -18,7 +18,7 @@ from pgembed.planner.contract import Estimate
 _PROVEN: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 _MOST_PROVEN = 256
 # Names of parts of our statements, see `pgembed.planner.rendering`: a table of that name would not be found from inside of them.
-_OURS = re.compile(r"pgembed (?:nearest|best|chunk)\b")
+_OURS = re.compile(r"pgembed (?:nearest|best|chunk|coded|seen)\b")
 
 
 def proven(db: Database, target: Table, condition: str | None, *, strings: str | None = None) -> str:

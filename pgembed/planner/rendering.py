@@ -6,13 +6,18 @@ was asked for, the same statement goes on by a path that misses nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pgembed.codes.catalogue import Code
 from pgembed.columns import Column, quote
-from pgembed.planner import coded
+from pgembed.planner import coded, consistent
 from pgembed.planner.contract import Option, Request
 
 # Their names must be no table's: a filter's subquery would see them instead.
 NEAREST, BEST, CHUNK = quote("pgembed nearest"), quote("pgembed best"), quote("pgembed chunk")
+CODED, SEEN = quote("pgembed coded"), quote("pgembed seen")
+# Candidates beyond those that are needed, at least, where some may turn out to be stale.
+MORE = 10
 # Adding zero keeps PostgreSQL from ordering by the vector index, which would not be exact.
 PLUS_ZERO = "+ 0.0::pg_catalog.float8"
 
@@ -28,7 +33,25 @@ def statement(column: Column, output: str, condition: str, request: Request, opt
     """
     if option.path in ("code", "index", "partial"):
         return _graph(column, output, condition, request, option, code, safe)
-    return ranked(column, output, f"(\n    {_every(column, condition, request, option, code)}\n)")
+    return ranked(column, output, with_now(column, condition, request, f"(\n    {_every(column, condition, request, option, code)}\n)"))
+
+
+def with_now(column: Column, condition: str, request: Request, found: str) -> str:
+    """The k nearest, with the rows that were embedded on the spot among them."""
+    if not consistent.asked(request) or column.hash_column is None or not column.table.keys:
+        return found
+    now = consistent.embedded(
+        column,
+        passes(column, condition, request),
+        places(column),
+        lambda vector: between(column, vector),
+        bounded=request.max_distance is not None,
+    )
+    names = ", ".join(name for name, _ in places(column))
+    return (
+        f"(\n    SELECT {names}, distance FROM {found} AS {SEEN}\n    UNION ALL\n    {now}\n"
+        f"    ORDER BY distance, {names}{limit(request)}\n)"
+    )
 
 
 def _every(column: Column, condition: str, request: Request, option: Option, code: Code | None) -> str:
@@ -36,7 +59,28 @@ def _every(column: Column, condition: str, request: Request, option: Option, cod
     if option.path == "exact":
         return nearest(column, condition, request)
     assert code is not None
+    if option.path == "covering" and consistent.asked(request) and column.hash_column is not None:
+        return _covering_fresh(column, condition, request, option, code)
     return _rescored(column, request, _by_code(column, condition, request, option, code))
+
+
+def _covering_fresh(column: Column, condition: str, request: Request, option: Option, code: Code) -> str:
+    """By codes in an index, which does not say what is fresh: the rows that are compared exactly say so."""
+    wanted = option.setting.candidates
+    more = wanted + max(MORE, wanted // 8)
+    names = ", ".join(name for name, _ in places(column))
+    coded_rows = _by_code(column, condition, request, replace(option, setting=replace(option.setting, candidates=more)), code)
+    near = "" if request.max_distance is None else " AND distance OPERATOR(pg_catalog.<=) $4"
+    counted = "(SELECT pg_catalog.count(*) FROM {0}) OPERATOR(pg_catalog.{1}) {2}"
+    enough = f"({counted.format(SEEN, '>=', wanted)} OR {counted.format(CODED, '<', more)})"
+    return (
+        f"WITH {CODED} AS MATERIALIZED (\n    {coded_rows}\n), {SEEN} AS MATERIALIZED (\n"
+        f"    SELECT {', '.join(f'{CODED}.{name}' for name, _ in places(column))}, ({distance(column)}) {PLUS_ZERO} AS distance\n"
+        f"    FROM {CODED} JOIN {column.table.sql} AS {column.table.alias} ON {same_row(column, CODED)}\n"
+        f"    WHERE {column.table.alias}.{column.sql} IS NOT NULL AND {consistent.is_fresh(column)}\n)\n"
+        f"    (SELECT {names}, distance FROM {SEEN} WHERE {enough}{near} ORDER BY distance, {names}{limit(request)})\n"
+        f"    UNION ALL\n    SELECT * FROM (\n    {nearest(column, condition, request)}\n    ) AS every WHERE NOT {enough}"
+    )
 
 
 def nearest(column: Column, condition: str, request: Request) -> str:
@@ -54,9 +98,11 @@ def _by_code(column: Column, condition: str, request: Request, option: Option, c
     by = coded.distance(code, column, masked=not graph and code.codec.kind == "bits")
     # a scan of codes must not be taken for one of the graph over them
     order = by if graph else f"({by}) {PLUS_ZERO}"
+    # what an index alone answers must not ask the table
+    row = passes if option.path == "covering" else where_row
     return (
         f"SELECT {_named_places(column)}\n    FROM {column.table.sql} AS {alias}\n"
-        f"    WHERE {where_row(column, condition, request)} AND {alias}.{code.sql} IS NOT NULL\n"
+        f"    WHERE {row(column, condition, request)} AND {alias}.{code.sql} IS NOT NULL\n"
         f"    ORDER BY {order} LIMIT {option.setting.candidates}"
     )
 
@@ -103,7 +149,7 @@ def _graph(column: Column, output: str, condition: str, request: Request, option
     found = (
         f"(\n    (SELECT * FROM ({best}) AS {BEST})\n    UNION ALL\n    SELECT * FROM (\n    {rest}\n    ) AS every WHERE NOT {enough}\n)"
     )
-    return f"WITH {NEAREST} AS MATERIALIZED (\n    {scan}\n)\n{ranked(column, output, found)}"
+    return f"WITH {NEAREST} AS MATERIALIZED (\n    {scan}\n)\n{ranked(column, output, with_now(column, condition, request, found))}"
 
 
 def ranked(column: Column, output: str, found: str) -> str:
@@ -164,8 +210,13 @@ def output_of(column: Column, output: str) -> str:
 
 def distance(column: Column, alias: str | None = None) -> str:
     """SQL of the distance between a row's vector and the query, ``$2``."""
+    return between(column, f"{alias or column.table.alias}.{column.sql}")
+
+
+def between(column: Column, vector: str) -> str:
+    """SQL of the distance between a vector of the column's type and the query, ``$2``."""
     query = "$2" if column.type == "vector" else f"$2::{column.vector_schema}.{column.type}"
-    return f"{alias or column.table.alias}.{column.sql} {column.operator} {query}"
+    return f"{vector} {column.operator} {query}"
 
 
 def no_vector(column: Column) -> str:
@@ -186,7 +237,14 @@ def where(column: Column, condition: str, request: Request) -> str:
 
 
 def where_row(column: Column, condition: str, request: Request) -> str:
-    """What a row must pass, whatever its vectors are."""
+    """What a row must pass, whatever its vectors are, as long as they may decide."""
+    fresh = consistent.is_fresh(column) if consistent.asked(request) else ""
+    row = passes(column, condition, request)
+    return row if not fresh else fresh if row == "true" else f"{row} AND {fresh}"
+
+
+def passes(column: Column, condition: str, request: Request) -> str:
+    """What a row must pass, be it fresh or not."""
     if request.leave_out is None:
         return condition
     left_out = f"NOT ({column.table.key_matches(column.table.alias, '$5')})"

@@ -6,11 +6,12 @@ distance is the exception: it may leave few rows of many, and an index finds tho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pgembed.columns import Column
 from pgembed.database import Database
-from pgembed.planner import rendering
+from pgembed.planner import consistent, rendering
 from pgembed.planner.contract import Request
 
 # So many rows are counted, or k where that is more.
@@ -28,6 +29,7 @@ class Short:
         approximate: not every row that passes was compared.
         passing, unembedded: rows that pass and that the caller may see, and how many of them have no vector; when more than
             `most` pass, of the first of them.
+        fresh: what has no vector of its present text counts as unembedded.
     """
 
     table: str
@@ -39,18 +41,27 @@ class Short:
     approximate: bool
     passing: int
     unembedded: int
+    fresh: bool = False
 
 
 def statement(column: Column, condition: str, request: Request) -> str:
     """Counts (passing, unembedded); parameters ``$1`` params, ``$5`` the key to leave out, and ``$3``, after how many rows it stops.
 
+    Where no vector of an older text may decide, rows that have none but that count as unembedded, those of the keys ``$6`` apart.
+
     Args:
         condition: as `filters.proven` returns it.
     """
-    passes = rendering.where_row(column, condition, request)
+    passes = rendering.passes(column, condition, request)
+    bare = rendering.no_vector(column)
+    if consistent.asked(request) and column.hash_column is not None:
+        bare = f"({bare} OR NOT {consistent.is_fresh(column)})"
+        if column.table.keys:
+            key = column.table.key_text(column.table.alias)
+            bare += f" AND coalesce({key} OPERATOR(pg_catalog.<>) ALL ($6), true)"
     return (
         "SELECT pg_catalog.count(*) AS passing, pg_catalog.count(*) FILTER (WHERE bare) AS unembedded\n"
-        f"FROM (SELECT {rendering.no_vector(column)} AS bare FROM {column.table.sql} AS {column.table.alias}\n"
+        f"FROM (SELECT {bare} AS bare FROM {column.table.sql} AS {column.table.alias}\n"
         f"    WHERE {passes} LIMIT $3) AS counted"
     )
 
@@ -60,16 +71,19 @@ def most(k: int) -> int:
     return max(MOST_COUNTED, k)
 
 
-def count(db: Database, statement: str, params: str | None, leave_out: str | None, k: int) -> tuple[int, int]:
+def count(
+    db: Database, statement: str, params: str | None, leave_out: str | None, k: int, now: Sequence[str] | None = None
+) -> tuple[int, int]:
     """Count (passing, unembedded), as the caller.
 
     Args:
         statement: of the function of that name.
         params: JSON text.
         leave_out: a key.
+        now: keys of rows that were embedded on the spot.
     """
-    types = ("pg_catalog.jsonb", "pg_catalog.text", "pg_catalog.int8", "pg_catalog.text", "pg_catalog.text")
-    counted = db.execute(statement, types, [params, None, most(k) + 1, None, leave_out])[0]
+    types = ("pg_catalog.jsonb", "pg_catalog.text", "pg_catalog.int8", "pg_catalog.text", "pg_catalog.text", "pg_catalog.text[]")
+    counted = db.execute(statement, types, [params, None, most(k) + 1, None, leave_out, now])[0]
     return int(counted["passing"]), int(counted["unembedded"])
 
 
@@ -116,7 +130,8 @@ def said(short: Short) -> tuple[str, str | None, bool]:
 def _unembedded(short: Short) -> str:
     one = short.unembedded == 1
     rows = f"{short.unembedded} {'more ' if short.passing > short.unembedded else ''}row{'' if one else 's'}"
-    have = f"{'has' if one else 'have'} no vector yet"
+    lacking = "yet" if not short.fresh else f"of {'its' if one else 'their'} present text"
+    have = f"{'has' if one else 'have'} no vector {lacking}"
     if short.filtered:
         return f"{rows} that pass{'es' if one else ''} the filter {have}"
     return f"{rows} of {short.table} {have}"

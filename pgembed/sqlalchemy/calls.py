@@ -134,7 +134,9 @@ def query(given: Any) -> ColumnElement[Any]:
     return sql_cast(value("query", given, VECTOR()), VECTOR())
 
 
-def options(*, k: Any, column_name: str | None, max_distance: Any, recall: Any, exact: Any) -> dict[str, ColumnElement[Any]]:
+def options(
+    *, k: Any, column_name: str | None, max_distance: Any, recall: Any, exact: Any, consistency: Any = "any"
+) -> dict[str, ColumnElement[Any]]:
     """The optional arguments that all searches share; those left at their default do not appear in the statement."""
     given = {
         "k": value("k", k, Integer()),
@@ -142,6 +144,7 @@ def options(*, k: Any, column_name: str | None, max_distance: Any, recall: Any, 
         "max_distance": None if max_distance is None else value("max_distance", max_distance, Float()),
         "recall": None if recall is None else value("recall", recall, Float()),
         "exact": None if exact is False else value("exact", exact, Boolean()),
+        "consistency": None if consistency == "any" else value("consistency", consistency, Text()),
     }
     return {name: argument for name, argument in given.items() if argument is not None}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from sqlalchemy import Boolean, ColumnElement, Float, Integer, Subquery, Table, Text
 
@@ -100,6 +100,7 @@ def search(
     max_distance: float | ColumnElement[float] | None = None,
     recall: float | None = None,
     exact: bool = False,
+    consistency: Literal["any", "fresh"] = "any",
 ) -> Hits: ...
 
 
@@ -114,6 +115,7 @@ def search(
     max_distance: float | ColumnElement[float] | None = None,
     recall: float | None = None,
     exact: bool = False,
+    consistency: Literal["any", "fresh"] = "any",
 ) -> EntityHits[T]: ...
 
 
@@ -127,6 +129,7 @@ def search(
     max_distance: float | ColumnElement[float] | None = None,
     recall: float | None = None,
     exact: bool = False,
+    consistency: Literal["any", "fresh"] = "any",
 ) -> Any:
     """The k rows nearest to a text or a vector among those that pass a filter.
 
@@ -140,6 +143,8 @@ def search(
         max_distance: results are at most so far.
         recall: share of the true k nearest that is asked for, above 0 and at most 1.
         exact: compare every row that passes.
+        consistency: ``fresh`` lets no vector of an older text decide: few rows whose text has changed are embedded during the search,
+            and more are left out, with a notice.
     Returns:
         A selectable: ``.entity`` (of a mapped class), ``.distance``, ``.rank``, ``.chunk``, ``.start_char``, ``.end_char``, ``.c``. It has
         fewer than k rows only where fewer rows with a vector pass.
@@ -151,7 +156,14 @@ def search(
     found = Target.of(target)
     arguments = {
         "query": calls.query(query),
-        **calls.options(k=k, column_name=calls.column_name(column_name), max_distance=max_distance, recall=recall, exact=exact),
+        **calls.options(
+            k=k,
+            column_name=calls.column_name(column_name),
+            max_distance=max_distance,
+            recall=recall,
+            exact=exact,
+            consistency=consistency,
+        ),
     }
     return _hits("search", found, arguments, filter)
 
@@ -167,6 +179,7 @@ def search_like(
     max_distance: float | ColumnElement[float] | None = None,
     recall: float | None = None,
     exact: bool = False,
+    consistency: Literal["any", "fresh"] = "any",
 ) -> Hits: ...
 
 
@@ -181,6 +194,7 @@ def search_like(
     max_distance: float | ColumnElement[float] | None = None,
     recall: float | None = None,
     exact: bool = False,
+    consistency: Literal["any", "fresh"] = "any",
 ) -> EntityHits[T]: ...
 
 
@@ -194,6 +208,7 @@ def search_like(
     max_distance: float | ColumnElement[float] | None = None,
     recall: float | None = None,
     exact: bool = False,
+    consistency: Literal["any", "fresh"] = "any",
 ) -> Any:
     """The k rows nearest to a row of the same table, itself left out.
 
@@ -204,7 +219,14 @@ def search_like(
     found = Target.of(target)
     arguments = {
         "key": calls.value("key", _key(key), Text()),
-        **calls.options(k=k, column_name=calls.column_name(column_name), max_distance=max_distance, recall=recall, exact=exact),
+        **calls.options(
+            k=k,
+            column_name=calls.column_name(column_name),
+            max_distance=max_distance,
+            recall=recall,
+            exact=exact,
+            consistency=consistency,
+        ),
     }
     return _hits("search_like", found, arguments, filter)
 
@@ -219,12 +241,20 @@ def search_keys(
     max_distance: float | ColumnElement[float] | None = None,
     recall: float | None = None,
     exact: bool = False,
+    consistency: Literal["any", "fresh"] = "any",
 ) -> Keys:
     """Keys and distances of the k nearest rows, for callers who may not read every column of the table; otherwise as `search`."""
     found = Target.of(target)
     arguments = {
         "query": calls.query(query),
-        **calls.options(k=k, column_name=calls.column_name(column_name), max_distance=max_distance, recall=recall, exact=exact),
+        **calls.options(
+            k=k,
+            column_name=calls.column_name(column_name),
+            max_distance=max_distance,
+            recall=recall,
+            exact=exact,
+            consistency=consistency,
+        ),
     }
     condition = ("filter", found.condition(filter), {found.table.name: found.table})
     call = Call("search_keys", arguments, regclass=found.table, condition=condition)
@@ -241,6 +271,7 @@ def explain_search(
     max_distance: float | ColumnElement[float] | None = None,
     recall: float | None = None,
     exact: bool = False,
+    consistency: Literal["any", "fresh"] = "any",
     execute: bool = True,
 ) -> Explanation:
     """How `search` answers, why, and what it takes: ``dict(session.execute(select(explain_search(...))).all())``.
@@ -252,7 +283,14 @@ def explain_search(
     found = Target.of(target)
     arguments = {
         "query": calls.query(query),
-        **calls.options(k=k, column_name=calls.column_name(column_name), max_distance=max_distance, recall=recall, exact=exact),
+        **calls.options(
+            k=k,
+            column_name=calls.column_name(column_name),
+            max_distance=max_distance,
+            recall=recall,
+            exact=exact,
+            consistency=consistency,
+        ),
         **({} if execute else {"execute": calls.value("execute", execute, Boolean())}),
     }
     condition = ("filter", found.condition(filter), {found.table.name: found.table})

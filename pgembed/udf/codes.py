@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pgembed import columns, errors
+from pgembed import columns, errors, progress
 from pgembed.codes import adding, catalogue, filling, indexes
 from pgembed.codes.catalogue import Code
 from pgembed.columns import Column
@@ -32,7 +32,8 @@ def fill_code(target: str | None, column_name: str | None, batch_size: int | Non
         names = [column_name]
     for name in names:
         code, column = _meant(target, name)
-        filling.fill(DATABASE, registry.write_for, code, column, batch_size)
+        with progress.shown(DATABASE, "fill_code", code.label):
+            filling.fill(DATABASE, registry.write_for, code, column, batch_size)
 
 
 @boundary

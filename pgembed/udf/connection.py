@@ -10,7 +10,7 @@ from typing import Any
 
 import plpy
 
-from pgembed import errors
+from pgembed import errors, progress
 from pgembed.database import Row
 
 # A look for a cancel costs a statement, as much as embedding a short text does. No call that lasts less than this has any.
@@ -48,6 +48,7 @@ class PlpyDatabase:
             plpy.commit()
         except plpy.spiexceptions.InvalidTransactionTermination:
             return False
+        progress.again(self)
         return True
 
     def subtransaction(self) -> AbstractContextManager[object]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from functools import lru_cache
 
-from pgembed import catalogue, errors, models, text, vectors, viewed
+from pgembed import catalogue, errors, models, text, vectors
+from pgembed.changing import pinning
+from pgembed.spaces import adapters, asking
 from pgembed.udf import boundary, registry
 from pgembed.udf.connection import DATABASE
-from pgembed.udf.embeddings import column_model
 
 # In ORDER BY embedding <=> embed_query(...) PostgreSQL calls a stable function once a row of a sequential scan, and does not say when a
-# statement begins. What the registry said of a column is trusted for a moment that is short beside any statement which matters.
+# statement begins. What the registry said of a column is trusted within a statement of the client's, in which the table's lock keeps the
+# names of columns, and for a moment only, for a savepoint may be rolled back and its locks with it.
 TRUST_SECONDS = 0.01
 COLUMN_MODELS = 64
-_column_models: dict[tuple[str | None, str | None], tuple[float, int, str, str]] = {}
+_column_models: dict[tuple[str | None, str | None], tuple[float, int, float | None, asking.Way, str | None]] = {}
 
 
 @boundary
@@ -56,17 +58,27 @@ def embed_many(content: list[str | None] | None, model: str | None, role: str | 
 
 
 @boundary
-def embed_query(target: str | None, content: str | None, column_name: str | None) -> bytes | None:
-    """Body of `pgembed._embed_query`: as `embed`, with the model that made the column."""
+def embed_query(target: str | None, content: str | None, column_name: str | None, moment: float | None) -> bytes | None:
+    """Body of `pgembed._embed_query`: as `embed`, with the model that made the column, or that of the column's adapter.
+
+    Args:
+        moment: of the statement; None where a search asks, which knows the column by its number.
+    """
     now = time.monotonic()
     known = _column_models.get((target, column_name))
-    if known is None or known[0] < now or known[1] != registry.generation():
-        model = column_model(viewed.column(DATABASE, target, column_name), by_backend=True)
+    if known is None or moment is None or known[0] < now or known[1:3] != (registry.generation(), moment):
+        column = (pinning.seen if moment is None else pinning.written)(DATABASE, target, column_name)
+        by = asking.way(DATABASE, column)
+        catalogue.resolve(DATABASE, by.model, by.fingerprint, by_backend=True)
         if len(_column_models) >= COLUMN_MODELS:
             _column_models.clear()
-        known = (now + TRUST_SECONDS, registry.generation(), model.info.name, model.info.fingerprint)
+        known = (now + TRUST_SECONDS, registry.generation(), moment, by, column.fingerprint)
         _column_models[target, column_name] = known
-    return None if content is None else _image(known[2], known[3], "query", content)
+    if content is None:
+        return None
+    image = _image(known[3].model, known[3].fingerprint, "query", content, known[3].adapter)
+    pinning.remember(image, known[4])
+    return image
 
 
 @boundary
@@ -80,13 +92,13 @@ def token_count(content: str | None, model: str | None) -> int | None:
 
 
 @lru_cache(maxsize=256)
-def _image(name: str, fingerprint: str, role: models.Role, content: str) -> bytes:
+def _image(name: str, fingerprint: str, role: models.Role, content: str, adapter: str | None = None) -> bytes:
     if text.is_empty(content):
         raise _empty("text")
     model = catalogue.resolve(DATABASE, name, fingerprint, by_backend=True)
     made = model.encode([content], DATABASE.check_interrupts, role)
     _tell_truncated(int(made.truncated.sum()), model)
-    return vectors.to_image(made.vectors[0])
+    return vectors.to_image((made.vectors if adapter is None else adapters.load(DATABASE, adapter).apply(made.vectors))[0])
 
 
 def _empty(what: str) -> errors.PgembedError:

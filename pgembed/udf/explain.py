@@ -22,6 +22,7 @@ def search(
     recall: float | None,
     exact: bool | None,
     execute: bool | None,
+    consistency: str | None,
 ) -> list[tuple[str, str]]:
     """Body of `pgembed._explain_search`."""
     request = planner.Request(
@@ -34,6 +35,7 @@ def search(
         recall=recall,
         exact=bool(exact),
         leave_out=None,
+        consistency=consistency,
     )
     asked = explaining.Asked(vector or "", question, embedding, column_name)
     return explaining.explain(DATABASE, target, request, asked, execute=bool(execute))

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgembed import catalogue, columns, errors, joins, models, rows, text
+from pgembed.changing import pinning
+from pgembed.codes import catalogue as code_room
 from pgembed.columns import Column, Table, quote
+from pgembed.spaces import provenance
 from pgembed.udf import boundary
 from pgembed.udf.connection import DATABASE
 
@@ -98,6 +101,7 @@ def _side(target: str, name: str | None, which: str) -> Side:
         errors.WrongObjectType: the side is a view, whose rows have no place.
         errors.UnknownColumn: the table has no column of that name.
     """
+    pinning.pin(DATABASE, target)
     found, known = columns.table(DATABASE, target)
     if found.relkind not in "rpm":
         raise errors.WrongObjectType(f'"{found.name}" is not a table', hint="Join the table behind it, or make it a materialized view.")
@@ -120,6 +124,11 @@ def _side(target: str, name: str | None, which: str) -> Side:
         raise errors.UnknownColumn(
             f'column "{name}" of table "{found.name}" does not exist',
             hint=f"{which}_column is a column of text, or an embedded one: {', '.join(c.name for c in known) or 'there is none'}.",
+        )
+    if any(code.name == name for code in code_room.codes(DATABASE, found)):
+        raise errors.WrongObjectType(
+            f'column "{name}" of table "{found.name}" holds codes, which are neither texts nor vectors',
+            hint=f"Name the embedded column that they are of: {', '.join(c.name for c in known)}.",
         )
     if exists[0]["typname"] in columns.VECTOR_TYPES:
         raise errors.UnknownObject(
@@ -148,13 +157,7 @@ def _model(left: Side, right: Side) -> models.Model | None:
     """
     made = [side.embedded for side in (left, right) if side.embedded is not None]
     if len(made) == 2:
-        one, other = made
-        if one.fingerprint != other.fingerprint or (one.dim or other.dim) != (other.dim or one.dim):
-            raise errors.DimensionMismatch(
-                f"{one.label} is of model {one.model or 'unknown'} ({one.dim} dimensions),"
-                f" {other.label} of model {other.model or 'unknown'} ({other.dim}): vectors of two models cannot be compared",
-                hint="Join columns of one model; pgembed.alter_embedding(..., model => ...) changes one.",
-            )
+        provenance.must_be_one(made[0], made[1], "Join columns of one model; pgembed.alter_embedding(..., model => ...) changes one.")
         return None
     if made:
         if made[0].model is None:

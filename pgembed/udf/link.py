@@ -6,12 +6,13 @@ import hashlib
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from pgembed import columns, errors, expressions, following, linking, rows, vectors
+from pgembed import catalogue, columns, errors, expressions, following, linking, rows, vectors
+from pgembed.changing import pinning
 from pgembed.columns import RowFunction, Table
 from pgembed.database import Row
+from pgembed.spaces import asking
 from pgembed.udf import boundary, registry
 from pgembed.udf.connection import DATABASE
-from pgembed.udf.embeddings import column_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +44,7 @@ def create_linker(name: str | None, target: str | None, names: str | None, alias
     if context is not None:
         column = columns.column(DATABASE, target, context)
         column.one_vector("link()")
-        column_model(column, by_backend=True)
+        asking.column_model(DATABASE, column, by_backend=True)
     with following.as_owner(DATABASE, table):
         # SECURITY DEFINER: whoever links, the owner's expression is evaluated with the owner's rights, on rows the caller may see
         function = expressions.create(
@@ -71,6 +72,7 @@ def drop_linker(name: str | None) -> None:
 @boundary
 def find(target: str, content: str | None, linker: str | None) -> dict[str, Any]:
     """Body of `pgembed._find_links`; NULL or empty text has no mentions."""
+    pinning.pin(DATABASE, target)
     table, _ = columns.table(DATABASE, target)
     line = _linker(table, linker)
     places, dictionary = _dictionary(table, line)
@@ -102,18 +104,20 @@ class _Context:
 
     def __init__(self, target: str, column_name: str, places: rows.Places) -> None:
         self.column = columns.column(DATABASE, target, column_name)
-        self.model = column_model(self.column, by_backend=True)
+        self.way = asking.way(DATABASE, self.column)
+        catalogue.resolve(DATABASE, self.way.model, self.way.fingerprint, by_backend=True)
+        self.dim = self.column.dim or catalogue.describe(DATABASE, self.column.model, self.column.fingerprint).dim
         self.places = places
 
     def embed(self, texts: list[str]) -> npt.NDArray[np.float32]:
         """Embeddings of texts, float32 (n, dim)."""
-        return self.model.encode(texts, DATABASE.check_interrupts, "query").vectors
+        return asking.encode(DATABASE, self.way, texts).vectors
 
     def vectors(self, positions: list[int]) -> npt.NDArray[np.float32]:
         """Embeddings of rows, float32 (n, dim); zeros for a row that has none yet."""
         import numpy as np
 
-        made = np.zeros((len(positions), self.model.info.dim), dtype=np.float32)
+        made = np.zeros((len(positions), self.dim), dtype=np.float32)
         for place, sent in enumerate(rows.read_vectors_at(DATABASE, self.column, self.places, positions)):
             if sent is not None:
                 made[place] = vectors.from_send(sent)

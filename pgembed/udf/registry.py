@@ -8,16 +8,19 @@ neither is the role whose rights must be checked. So the check is made outside, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from functools import lru_cache
+from typing import Any, Protocol
 
 import plpy
 
 from pgembed import errors
+from pgembed.database import Row
 from pgembed.udf import boundary
 from pgembed.udf.connection import DATABASE
 
 _generation = 0
 _pending: tuple[str, tuple[str, ...], tuple[object, ...]] | None = None
+_told: list[Row] = []
 
 
 class Owned(Protocol):
@@ -47,6 +50,18 @@ def write_for(table: Owned, statement: str, types: Sequence[str], values: Sequen
         _pending = None
 
 
+def ask_for(table: Owned, statement: str, types: Sequence[str], values: Sequence[object]) -> list[Row]:
+    """As `write_for`, of a statement that returns rows, on tables that say who works on what: no cache is about these."""
+    global _pending, _told
+    table.must_own()
+    _pending = (statement, tuple(types), tuple(values))
+    try:
+        DATABASE.execute("SELECT pgembed._write_registry()", keep=True)
+        return _told
+    finally:
+        _pending, _told = None, []
+
+
 def changed() -> None:
     """Say that this session has written what the caches are about, in another way than by `write_for`."""
     global _generation
@@ -61,7 +76,7 @@ def generation() -> int:
 @boundary
 def write() -> int:
     """Body of `pgembed._write_registry`."""
-    global _pending
+    global _pending, _told
     if _pending is None:
         raise errors.InsufficientPrivilege(
             "pgembed._write_registry() is called by pgembed itself only",
@@ -69,4 +84,12 @@ def write() -> int:
         )
     statement, types, values = _pending
     _pending = None
-    return int(plpy.prepare(statement, list(types)).execute(list(values)).nrows())
+    done = _plan(statement, types).execute(list(values))
+    _told = list(done)
+    return int(done.nrows())
+
+
+@lru_cache(maxsize=64)
+def _plan(statement: str, types: tuple[str, ...]) -> Any:
+    """Apart from other plans: one keeps the search_path that it was made with."""
+    return plpy.prepare(statement, list(types))

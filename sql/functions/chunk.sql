@@ -40,8 +40,9 @@ BEGIN
         PERFORM pgembed._code_attached(objid) FROM pg_event_trigger_ddl_commands() WHERE classid = 'pg_class'::regclass;
         PERFORM pgembed._codecs_moved(objid) FROM pg_event_trigger_ddl_commands() WHERE classid = 'pg_namespace'::regclass;
     END IF;
+    PERFORM pgembed._names_follow(classid, objid, objsubid) FROM pg_event_trigger_ddl_commands();
 END;
 $$;
 
 COMMENT ON FUNCTION pgembed._after_alter() IS
-    'internal: gives tables of chunks the row security that their table was given, looks at partitions that were attached and schemas renamed';
+    'internal: gives tables of chunks the row security that their table was given, looks at partitions that were attached, and follows names';

@@ -52,7 +52,9 @@ $$;
 
 COMMENT ON FUNCTION pgembed.embed(text[], text, text) IS 'embeddings of an array of texts in one batch; order kept, NULL stays NULL';
 
-CREATE OR REPLACE FUNCTION pgembed._embed_query(target regclass, content text, column_name name)
+-- moment changes with every statement of the client's and every transaction, and costs next to nothing; NULL: for a search, which follows the
+-- column that its snapshot sees, whatever that is called by now.
+CREATE OR REPLACE FUNCTION pgembed._embed_query(target regclass, content text, column_name name, moment float8)
 RETURNS bytea
 LANGUAGE plpython3u
 STABLE PARALLEL UNSAFE
@@ -60,17 +62,28 @@ COST 100  -- one text a statement as a rule, and a look into the cache for each 
 SET search_path = pg_catalog, pg_temp
 AS $python$
 from pgembed.udf import embed
-return embed.embed_query(target, content, column_name)
+return embed.embed_query(target, content, column_name, moment)
 $python$;
 
-COMMENT ON FUNCTION pgembed._embed_query(regclass, text, name) IS 'internal: image of the embedding of a query';
+COMMENT ON FUNCTION pgembed._embed_query(regclass, text, name, float8) IS 'internal: image of the embedding of a query';
+
+CREATE OR REPLACE FUNCTION pgembed._query_vector(target regclass, content text, column_name name)
+RETURNS vector
+LANGUAGE sql
+STABLE PARALLEL UNSAFE
+COST 100
+RETURN pgembed._vector(pgembed._embed_query(target, content, column_name, NULL));
+
+COMMENT ON FUNCTION pgembed._query_vector(regclass, text, name) IS 'internal: embed_query() for a search';
 
 CREATE OR REPLACE FUNCTION pgembed.embed_query(target regclass, content text, column_name name DEFAULT NULL)
 RETURNS vector
 LANGUAGE sql
 STABLE PARALLEL UNSAFE
 COST 100
-RETURN pgembed._vector(pgembed._embed_query(target, content, column_name));
+RETURN pgembed._vector(pgembed._embed_query(
+    target, content, column_name, pg_catalog.date_part('epoch', statement_timestamp()) + pg_catalog.date_part('epoch', now())
+));
 
 COMMENT ON FUNCTION pgembed.embed_query(regclass, text, name) IS 'embedding of a query with the model of an embedded column; NULL gives NULL';
 

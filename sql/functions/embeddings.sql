@@ -7,7 +7,8 @@ RETURNS TABLE (
     trigger_columns text[], hash_column text, trigger_name text, trigger_function text, model text,
     fingerprint text, metric text, sync text, adopted boolean, column_type text, dim int, index_name text, index_method text,
     chunk_tokens int, chunk_overlap int, chunk_schema text, chunk_name text, chunk_keys text[], chunk_lines float8,
-    by_hand text, work_index text, role text, change_of text
+    by_hand text, work_index text, role text, change_of text, column_now text, hash_now text,
+    column_number int
 )
 LANGUAGE plpgsql  -- keeps its plan for the session; a function in SQL would plan these joins at every call
 STABLE PARALLEL SAFE
@@ -27,7 +28,11 @@ BEGIN
         g.trigger_columns, e.hash_column::text, e.trigger_name::text, e.trigger_function, e.model,
         e.fingerprint, e.metric, e.sync, e.adopted, y.typname::text, nullif(a.atttypmod, -1), i.index_name, i.index_method,
         e.chunk_tokens, e.chunk_overlap, cn.nspname::text, c.relname::text, f.chunk_keys, c.reltuples::float8,
-        e.by_hand, e.work_index, e.role, e.change_of::text
+        e.by_hand, e.work_index, e.role, e.change_of::text,
+        -- Statements are parsed with the names of the moment; all else here is as the snapshot sees it, which may be older than a switch.
+        CASE WHEN e.chunk_tokens IS NULL THEN (pg_identify_object_as_address('pg_class'::regclass, t.oid, a.attnum)).object_names[3] END,
+        (pg_identify_object_as_address('pg_class'::regclass, t.oid, h.attnum)).object_names[3],
+        CASE WHEN e.chunk_tokens IS NULL THEN a.attnum::int END
     FROM pg_class AS t
     JOIN pg_namespace AS n ON n.oid = t.relnamespace
     LEFT JOIN pgembed._embedding AS e ON e.table_name = t.oid
@@ -35,13 +40,11 @@ BEGIN
     LEFT JOIN pg_namespace AS cn ON cn.oid = c.relnamespace
     LEFT JOIN pg_attribute AS a ON a.attrelid = CASE WHEN e.chunk_tokens IS NULL THEN t.oid ELSE c.oid END
         AND a.attname = CASE WHEN e.chunk_tokens IS NULL THEN e.column_name ELSE 'embedding' END AND NOT a.attisdropped
+    LEFT JOIN pg_attribute AS h ON h.attrelid = t.oid AND h.attname = e.hash_column AND NOT h.attisdropped
     -- No type but pgvector's own, and no hash column but bytea: another type's casts would run its owner's code with the caller's rights.
     LEFT JOIN pg_type AS y ON y.oid = a.atttypid
         AND y.typnamespace = (SELECT x.extnamespace FROM pg_extension AS x WHERE x.extname = 'vector')
-        AND (e.hash_column IS NULL OR EXISTS (
-            SELECT FROM pg_attribute AS h
-            WHERE h.attrelid = t.oid AND h.attname = e.hash_column AND h.atttypid = 'bytea'::regtype AND NOT h.attisdropped
-        ))
+        AND (e.hash_column IS NULL OR h.atttypid = 'bytea'::regtype)
     LEFT JOIN LATERAL (
         SELECT array_agg(ka.attname::text ORDER BY ordinality) AS key_columns,
                array_agg(format_type(ka.atttypid, ka.atttypmod) ORDER BY ordinality) AS key_types,
@@ -107,48 +110,48 @@ COMMENT ON FUNCTION pgembed._write_registry() IS 'internal: writes what pgembed 
 
 CREATE OR REPLACE FUNCTION pgembed.add_embedding(
     target regclass, source text, model text DEFAULT NULL, column_name name DEFAULT 'embedding', sync text DEFAULT 'auto',
-    metric text DEFAULT 'cosine', chunk_tokens int DEFAULT NULL, chunk_overlap int DEFAULT NULL
+    metric text DEFAULT 'cosine', chunk_tokens int DEFAULT NULL, chunk_overlap int DEFAULT NULL, by_hand text DEFAULT 'mark'
 )
 RETURNS void
 LANGUAGE plpython3u
 VOLATILE PARALLEL UNSAFE
 AS $python$
 from pgembed.udf import embeddings
-return embeddings.add_embedding(target, source, model, column_name, sync, metric, chunk_tokens, chunk_overlap)
+return embeddings.add_embedding(target, source, model, column_name, sync, metric, chunk_tokens, chunk_overlap, by_hand)
 $python$;
 
-COMMENT ON FUNCTION pgembed.add_embedding(regclass, text, text, name, text, text, int, int) IS
-    'give a table a column of embeddings of a source expression, or with chunk_tokens a table of several for each row; then CALL pgembed.refresh()';
+COMMENT ON FUNCTION pgembed.add_embedding(regclass, text, text, name, text, text, int, int, text) IS
+    'give a table a column of embeddings of a source expression, or with chunk_tokens a table of several for each row; CALL pgembed.refresh() embeds the rows that are there';
 
 CREATE OR REPLACE FUNCTION pgembed.adopt_embedding(
     target regclass, column_name name, model text DEFAULT NULL, source text DEFAULT NULL, metric text DEFAULT NULL,
-    sync text DEFAULT 'auto'
+    sync text DEFAULT 'auto', by_hand text DEFAULT 'mark'
 )
 RETURNS void
 LANGUAGE plpython3u
 VOLATILE PARALLEL UNSAFE
 AS $python$
 from pgembed.udf import embeddings
-return embeddings.adopt_embedding(target, column_name, model, source, metric, sync)
+return embeddings.adopt_embedding(target, column_name, model, source, metric, sync, by_hand)
 $python$;
 
-COMMENT ON FUNCTION pgembed.adopt_embedding(regclass, name, text, text, text, text) IS
+COMMENT ON FUNCTION pgembed.adopt_embedding(regclass, name, text, text, text, text, text) IS
     'declare a column of vectors that exists already, with the model that made it, so that search and joins serve it';
 
 CREATE OR REPLACE FUNCTION pgembed.alter_embedding(
     target regclass, column_name name DEFAULT NULL, source text DEFAULT NULL, model text DEFAULT NULL, metric text DEFAULT NULL,
-    sync text DEFAULT NULL, chunk_tokens int DEFAULT NULL, chunk_overlap int DEFAULT NULL
+    sync text DEFAULT NULL, chunk_tokens int DEFAULT NULL, chunk_overlap int DEFAULT NULL, by_hand text DEFAULT NULL
 )
 RETURNS void
 LANGUAGE plpython3u
 VOLATILE PARALLEL UNSAFE
 AS $python$
 from pgembed.udf import embeddings
-return embeddings.alter_embedding(target, column_name, source, model, metric, sync, chunk_tokens, chunk_overlap)
+return embeddings.alter_embedding(target, column_name, source, model, metric, sync, chunk_tokens, chunk_overlap, by_hand)
 $python$;
 
-COMMENT ON FUNCTION pgembed.alter_embedding(regclass, name, text, text, text, text, int, int) IS
-    'change source, model, metric, sync or the limits of chunks of an embedded column; what is NULL stays';
+COMMENT ON FUNCTION pgembed.alter_embedding(regclass, name, text, text, text, text, int, int, text) IS
+    'change source, model, metric, sync, by_hand or the limits of chunks of an embedded column; what is NULL stays';
 
 CREATE OR REPLACE FUNCTION pgembed.drop_embedding(target regclass, column_name name DEFAULT NULL, keep_column boolean DEFAULT NULL)
 RETURNS void
@@ -161,31 +164,3 @@ $python$;
 
 COMMENT ON FUNCTION pgembed.drop_embedding(regclass, name, boolean) IS
     'undo add_embedding() or adopt_embedding(); an adopted column is kept unless keep_column is false, a table of chunks if it is true';
-
-CREATE OR REPLACE PROCEDURE pgembed.refresh(
-    target regclass, column_name name DEFAULT NULL, batch_size int DEFAULT 1000, build_index boolean DEFAULT true
-)
-LANGUAGE plpython3u
-AS $python$
-from pgembed.udf import embeddings
-return embeddings.refresh(target, column_name, batch_size, build_index)
-$python$;
-
-COMMENT ON PROCEDURE pgembed.refresh(regclass, name, int, boolean) IS
-    'embed the pending, stale and failed rows of a table in batches, committing after each; at last index a large column that has no index';
-
-CREATE OR REPLACE FUNCTION pgembed._embeddings()
-RETURNS TABLE (
-    table_name regclass, column_name name, rows bigint, fresh bigint, stale bigint, pending bigint, failed bigint, null_source bigint,
-    truncated bigint, chunks bigint
-)
-LANGUAGE plpython3u
-STABLE PARALLEL UNSAFE
-COST 100000
-SET search_path = pg_catalog, pg_temp
-AS $python$
-from pgembed.udf import embeddings
-return embeddings.states()
-$python$;
-
-COMMENT ON FUNCTION pgembed._embeddings() IS 'internal: counts for pgembed.embeddings, as the caller';

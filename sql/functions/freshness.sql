@@ -1,12 +1,13 @@
 -- What a row's hash column says. It holds the hash of the text that the vector was made of, and one byte before it where there is more to
--- say: 00 the text is no longer the row's, 01 it was longer than the model reads, 02 both; ff the source fails. NULL: nothing is known (a
--- vector adopted as it was, or none yet). Empty: the source is NULL.
+-- say: 00 the text is no longer the row's, 01 it was longer than the model reads, 02 both; 03 somebody else than pgembed wrote the vector when
+-- the row had this text, 04 and it has it no more; ff the source fails. 03 may stand alone: the text was not known. NULL: nothing is known
+-- (a vector adopted as it was, or none yet). Empty: the source is NULL.
 CREATE OR REPLACE FUNCTION pgembed._freshness(embedded boolean, hash bytea)
 RETURNS text
 LANGUAGE sql
 IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN hash IS NULL OR octet_length(hash) = 16 OR octet_length(hash) = 17 AND substr(hash, 1, 1) = '\x01'
+    WHEN hash IS NULL OR octet_length(hash) = 16 OR octet_length(hash) = 17 AND substr(hash, 1, 1) IN ('\x01', '\x03') OR hash = '\x03'
         THEN CASE WHEN embedded THEN 'fresh' ELSE 'pending' END
     WHEN octet_length(hash) = 0 THEN 'null_source'
     WHEN get_byte(hash, 0) = 255 THEN 'failed'
@@ -53,6 +54,15 @@ RETURN coalesce(octet_length(hash) = 17 AND substr(hash, 1, 1) IN ('\x01', '\x02
 COMMENT ON FUNCTION pgembed.truncated(bytea) IS
     'whether the text of which a row''s vector was made was longer than the model reads, from the row''s hash column';
 
+CREATE OR REPLACE FUNCTION pgembed.by_hand(hash bytea)
+RETURNS boolean
+LANGUAGE sql
+IMMUTABLE PARALLEL SAFE
+RETURN coalesce(octet_length(hash) IN (1, 17) AND substr(hash, 1, 1) IN ('\x03', '\x04'), false);
+
+COMMENT ON FUNCTION pgembed.by_hand(bytea) IS
+    'whether somebody else than pgembed wrote a row''s vector since the column was declared, from the row''s hash column';
+
 CREATE OR REPLACE FUNCTION pgembed._source_hash(source text)
 RETURNS bytea
 LANGUAGE sql
@@ -69,21 +79,28 @@ IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN octet_length(hash) = 16 THEN '\x00'::bytea || hash
     WHEN octet_length(hash) = 17 AND substr(hash, 1, 1) = '\x01' THEN '\x02'::bytea || substr(hash, 2)
+    WHEN octet_length(hash) = 17 AND substr(hash, 1, 1) = '\x03' THEN '\x04'::bytea || substr(hash, 2)
     WHEN octet_length(hash) = 17 THEN hash
     ELSE '\x00'::bytea
 END;
 
 COMMENT ON FUNCTION pgembed._hash_stale(bytea) IS 'internal: the hash column of a row whose vector is no longer that of its source';
 
--- Called by the generated triggers when the source text has changed. A text that changed and changed back is fresh again.
+-- Called by the generated triggers when the source text has changed. A text that changed and changed back is fresh again, and one that came
+-- with its vector and hash is what they say.
 CREATE OR REPLACE FUNCTION pgembed._hash_after_change(hash bytea, new_source text)
 RETURNS bytea
 LANGUAGE sql
 IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN new_source IS NULL THEN ''::bytea
-    WHEN octet_length(hash) = 17 AND substr(hash, 1, 1) <> '\x01' AND substr(hash, 2) = pgembed._source_hash(new_source)
-        THEN CASE WHEN substr(hash, 1, 1) = '\x02' THEN '\x01'::bytea || substr(hash, 2) ELSE substr(hash, 2) END
+    WHEN octet_length(hash) = 16 AND hash = pgembed._source_hash(new_source) THEN hash
+    WHEN octet_length(hash) = 17 AND substr(hash, 2) = pgembed._source_hash(new_source) THEN CASE substr(hash, 1, 1)
+        WHEN '\x00' THEN substr(hash, 2)
+        WHEN '\x02' THEN '\x01'::bytea || substr(hash, 2)
+        WHEN '\x04' THEN '\x03'::bytea || substr(hash, 2)
+        ELSE hash
+    END
     ELSE pgembed._hash_stale(hash)
 END;
 

@@ -58,7 +58,7 @@ COST 100000 ROWS 10
 AS $$
 BEGIN
     RETURN QUERY SELECT s.key, s.distance, s.rank FROM pgembed.scan_codes(
-        target, pgembed.embed_query(target, query, pgembed._embedding_of_codes(target, code)), k, filter, params, code, rescore
+        target, pgembed._query_vector(target, query, pgembed._embedding_of_codes(target, code)), k, filter, params, code, rescore
     ) AS s;
 END;
 $$;

@@ -8,7 +8,8 @@ CREATE TABLE pgembed._claim (
     table_name regclass NOT NULL,
     column_name name NOT NULL,
     keys text[] NOT NULL,        -- as Table.key_text writes them
-    worker text NOT NULL,
+    worker text NOT NULL,        -- '': nobody; the rest of a batch whose worker died
+    pid int NOT NULL DEFAULT pg_backend_pid(),  -- of its backend: while that lives, and until the lease ends, the claim holds
     attempts int NOT NULL CHECK (attempts > 0),
     claimed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL
@@ -16,6 +17,7 @@ CREATE TABLE pgembed._claim (
 CREATE INDEX ON pgembed._claim (table_name, column_name);
 
 COMMENT ON TABLE pgembed._claim IS 'internal: batches of rows that are being embedded';
+COMMENT ON SEQUENCE pgembed._claim_id_seq IS 'internal: numbers of claims';
 
 -- Rows that failed. The row itself says no more than that it failed; errors may quote its text, so only its owner reads them.
 CREATE TABLE pgembed._failure (
@@ -33,6 +35,9 @@ CREATE INDEX ON pgembed._failure (next_try) WHERE next_try IS NOT NULL;
 
 COMMENT ON TABLE pgembed._failure IS 'internal: rows that could not be embedded, read through the view pgembed.failures';
 
+-- Claims, pauses and workers are of the moment and not dumped.
+SELECT pg_catalog.pg_extension_config_dump('pgembed._failure', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = table_name)');
+
 -- Columns that nobody works on for a while: their model is missing, their endpoint is down. Their rows are not to blame.
 CREATE TABLE pgembed._pause (
     table_name regclass NOT NULL,
@@ -40,6 +45,7 @@ CREATE TABLE pgembed._pause (
     attempts int NOT NULL CHECK (attempts > 0),
     sqlstate text NOT NULL,
     error text NOT NULL,
+    failed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     until timestamptz NOT NULL,
     PRIMARY KEY (table_name, column_name)
 );
@@ -55,7 +61,10 @@ CREATE TABLE pgembed._worker (
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     is_asleep boolean NOT NULL DEFAULT false,
-    doing text
+    doing text,
+    problem text,                -- why it leaves some column to others
+    rows_done bigint NOT NULL DEFAULT 0,
+    rows_failed bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE pgembed._worker IS 'internal: processes that embed rows, read through the view pgembed.workers';

@@ -44,7 +44,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, selectinload
 
 from pgembed import errors
-from pgembed.sqlalchemy import embed, embed_query, link, search, search_keys, search_like, semantic_join
+from pgembed.sqlalchemy import embed, embed_query, explain_search, link, search, search_keys, search_like, semantic_join
 
 
 @pytest.fixture
@@ -300,6 +300,15 @@ def test_a_text_is_embedded_with_the_columns_own_model(db: psycopg.Connection[An
     with engine.connect() as connection:
         hits = search(table, "rain coat", k=1)
         assert connection.execute(select(hits.c.name)).scalars().all() == ["waterproof jacket"]
+        connection.execute(text("SELECT pgembed.alter_embedding('maker', sync => 'manual')"))
+        connection.execute(text("UPDATE maker SET name = CASE id WHEN 1 THEN 'stove' ELSE 'rain coat' END WHERE id < 3"))
+        for like in (search(table, "rain coat", k=1, consistency="fresh"), search_like(table, 2, k=1, consistency="fresh")):
+            assert connection.execute(select(like.c.id)).scalar_one() in (2, 3)
+        keys = search_keys(table, "rain coat", k=1, consistency="fresh")
+        assert connection.execute(select(keys.key)).scalar_one() == "2"
+        told = dict(connection.execute(select(explain_search(table, "rain coat", consistency="fresh"))).tuples().all())
+        assert told["consistency"] == "fresh: 2 rows were embedded now"
+        connection.rollback()
         plain = select(table.c.name).order_by(table.c.embedding.cosine_distance(embed_query(table.c.embedding, "rain coat"))).limit(1)
         assert connection.execute(plain).scalar_one() == "waterproof jacket"
         vector = connection.execute(select(embed("rain coat"))).scalar_one()

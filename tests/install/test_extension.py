@@ -148,12 +148,16 @@ def test_create_extension_where_the_search_path_is_hostile(empty_db: Connection)
     assert bound == (0,)
 
 
-def test_drop_extension_leaves_the_users_columns_and_their_tables_writable(db: Connection) -> None:
+def test_drop_extension_leaves_the_users_columns_and_their_tables_writable(db: Connection, refused: Callable[..., psycopg.Error]) -> None:
     db.execute("CREATE TABLE product (id int PRIMARY KEY, name text); INSERT INTO product VALUES (1, 'tent')")
     db.execute("SELECT pgembed.add_embedding('product', 'name')")
     db.execute("CALL pgembed.refresh('product')")
     before = db.execute("SELECT embedding FROM product").fetchone()
-    db.execute("DROP EXTENSION pgembed")
+    error = refused(db, "2BP01", "DROP EXTENSION pgembed", hint="CASCADE")
+    assert (
+        error.diag.message_detail == "column embedding of table public.product is not followed and not searched any more; its vectors stay"
+    )
+    db.execute("DROP EXTENSION pgembed CASCADE")
     assert db.execute("SELECT embedding FROM product").fetchone() == before
     db.execute(
         "UPDATE product SET name = 'boat'; INSERT INTO product VALUES (2, 'stove'); DELETE FROM product WHERE id = 1; DROP TABLE product"
@@ -171,7 +175,7 @@ def test_the_extension_can_be_created_again_and_takes_the_columns_back(db: Conne
     db.execute("CREATE TABLE product (id int PRIMARY KEY, name text); INSERT INTO product VALUES (1, 'tent'), (2, 'stove')")
     db.execute("SELECT pgembed.add_embedding('product', 'name')")
     db.execute("CALL pgembed.refresh('product')")
-    db.execute("DROP EXTENSION pgembed")
+    db.execute("DROP EXTENSION pgembed CASCADE")
     db.execute("CREATE EXTENSION pgembed")
     db.execute("SELECT pgembed.adopt_embedding('product', 'embedding', 'all-minilm-l6-v2')")
     assert db.execute("SELECT (item).name FROM pgembed.search(NULL::product, 'camping stove', k => 1)").fetchall() == [("stove",)]
@@ -191,7 +195,7 @@ def test_drop_extension_with_codes_of_vectors(db: Connection, refused: Callable[
         """
     )
     error = refused(db, "2BP01", "DROP EXTENSION pgembed", hint="CASCADE")
-    assert "function by_pq(vector) depends on function pgembed._encode" in (error.diag.message_detail or "")
+    assert "function public.by_pq(public.vector) depends on function pgembed._encode" in (error.diag.message_detail or "")
     # what cannot do without goes along, plain columns stay, and whoever writes is not held up
     db.execute("DROP EXTENSION pgembed CASCADE")
     db.execute("INSERT INTO spot VALUES (61, '[1,-1,1,1]'); UPDATE spot SET e = '[1,1,1,1]' WHERE id = 1")
@@ -214,7 +218,7 @@ def test_drop_extension_after_codes_and_codecs_leaves_nothing(db: Connection) ->
         SELECT pgembed.add_code('spot', 'by_sign'), pgembed.add_code('spot', 'by_pq');
         SELECT pgembed.drop_code(table_name, column_name) FROM pgembed.codes;
         SELECT pgembed.drop_codec(name) FROM pgembed.codecs;
-        DROP EXTENSION pgembed;
+        DROP EXTENSION pgembed CASCADE;
         """
     )
     made = "SELECT proname FROM pg_proc WHERE proname ~ '^(by|spot)_' UNION ALL SELECT typname FROM pg_type WHERE typname ~ '^by_'"

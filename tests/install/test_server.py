@@ -246,10 +246,10 @@ def test_doctor_warns_where_a_filter_would_lose_rows(private: server.Server) -> 
         connection.execute("CREATE TABLE near (e public.vector(3)); CREATE INDEX ON near USING hnsw (e public.vector_cosine_ops)")
         connection.execute("CREATE INDEX ON near USING hnsw (e public.vector_l2_ops)")
         (check,) = [check for check in doctor.examine(private.url()) if check.subject == said]
-        assert check.found == "off, with 2 hnsw indexes"
+        assert "off, with 2 hnsw indexes" in check.found
         assert "pgembed.set_search_defaults()" in str(check.remedy)
         connection.execute("SELECT pgembed.set_search_defaults()")
-        assert doctor.Check(said, "strict_order, with 2 hnsw indexes") in list(doctor.examine(private.url()))
+        assert said not in [check.subject for check in doctor.examine(private.url())]
         connection.execute("SELECT pgembed.reset_search_defaults(); DROP TABLE near")
 
 

@@ -8,14 +8,14 @@ from support import Connection
 
 @pytest.fixture
 def product(db: Connection) -> Connection:
-    """Three products with an embedded column that is not refreshed yet."""
+    """Three products with an embedded column that is not refreshed yet, nor embedded by anything else."""
     db.execute(
         """
         CREATE TABLE product (id int PRIMARY KEY, name text, description text, price numeric);
         INSERT INTO product VALUES (1, 'jacket', 'keeps rain out', 80), (2, 'stove', 'burns gas', 40), (3, 'tent', 'sleeps two', 200);
         """
     )
-    db.execute("SELECT pgembed.add_embedding('product', $$ name || ': ' || description $$)")
+    db.execute("SELECT pgembed.add_embedding('product', $$ name || ': ' || description $$, sync => 'manual')")
     return db
 
 
@@ -49,7 +49,7 @@ def unread(db: Connection) -> Connection:
             (6, 'mixed', 'A guitar has six strings. Rivers carry sand to the sea. The court sat on Monday.');
         """
     )
-    db.execute("SELECT pgembed.add_embedding('doc', 'body', column_name => 'part', chunk_tokens => 10)")
+    db.execute("SELECT pgembed.add_embedding('doc', 'body', column_name => 'part', chunk_tokens => 10, sync => 'manual')")
     return db
 
 

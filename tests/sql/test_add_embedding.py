@@ -19,7 +19,7 @@ def test_embeddings_describes_the_column(product: Connection) -> None:
         "SELECT table_name::text, column_name, source, model, rows, metric, sync, adopted, last_error FROM pgembed.embeddings"
     )
     assert row.fetchall() == [
-        ("product", "embedding", " name || ': ' || description ", "all-minilm-l6-v2", 3, "cosine", "auto", False, None)
+        ("product", "embedding", " name || ': ' || description ", "all-minilm-l6-v2", 3, "cosine", "manual", False, None)
     ]
 
 
@@ -90,8 +90,10 @@ def test_a_source_must_be_one_expression_and_nothing_is_half_done(db: Connection
         ("'product', 'name', '../x'", "22023", "invalid model name", "letters"),
         ("'product', 'name', metric => 'hamming'", "22023", "metric must be one of cosine, l2, inner_product, not hamming", "cosine"),
         ("'product', 'name', metric => NULL", "22023", "not NULL", "cosine"),
-        ("'product', 'name', sync => 'never'", "22023", "sync must be one of auto, manual, not never", "auto"),
-        ("'product', 'name', sync => 'immediate'", "0A000", "not provided by this version", "Use one of"),
+        ("'product', 'name', sync => 'never'", "22023", "sync must be one of auto, immediate, queued, manual, not never", "auto"),
+        ("'product', 'name', by_hand => 'never'", "22023", "by_hand must be one of mark, refuse, not never", "mark"),
+        ("'product', 'name', by_hand => NULL", "22023", "not NULL", "mark"),
+        ("'product', 'name', by_hand => 'refuse', chunk_tokens => 10", "0A000", "not for chunks", "privileges"),
     ],
 )
 def test_bad_arguments_are_refused_and_nothing_is_half_done(
@@ -166,6 +168,10 @@ def test_odd_names_are_embedded_followed_and_dropped(db: Connection, table: str,
     db.execute("SELECT pgembed.add_embedding(%s, %s)", [table, source])
     db.execute("CALL pgembed.refresh(%s)", [table])
     assert states(db, table) == ["fresh", "fresh"]
+    db.execute(f"UPDATE {table} SET {column} = 'd' WHERE id = 1; INSERT INTO {table} (id, {column}) VALUES (3, 'e')")
+    assert states(db, table) == ["fresh", "fresh", "fresh"]
+    db.execute(f"DELETE FROM {table} WHERE id = 3")
+    db.execute("SELECT pgembed.alter_embedding(%s, sync => 'manual')", [table])
     db.execute(f"UPDATE {table} SET {column} = 'c' WHERE id = 1")
     assert states(db, table) == ["stale", "fresh"]
     db.execute("CALL pgembed.refresh(%s)", [table])
@@ -262,7 +268,7 @@ def test_a_source_that_takes_the_whole_row_is_followed(db: Connection) -> None:
         INSERT INTO t VALUES (1, 'a'), (2, 'b');
         """
     )
-    db.execute("SELECT pgembed.add_embedding('t', 'told(t)')")
+    db.execute("SELECT pgembed.add_embedding('t', 'told(t)', sync => 'manual')")
     db.execute("CALL pgembed.refresh('t')")
     assert states(db, "t") == ["fresh", "fresh"]
     db.execute("UPDATE t SET name = 'c' WHERE id = 1")

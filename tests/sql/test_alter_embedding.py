@@ -14,7 +14,7 @@ def test_adopted_vectors_are_searched_as_they_are(given: Connection) -> None:
 
 
 def test_adopted_vectors_with_a_source_are_fresh_and_followed(given: Connection) -> None:
-    given.execute("SELECT pgembed.adopt_embedding('given', 'h', 'all-minilm-l6-v2', source => 'name')")
+    given.execute("SELECT pgembed.adopt_embedding('given', 'h', 'all-minilm-l6-v2', source => 'name', sync => 'manual')")
     before = given.execute("SELECT h FROM given WHERE id = 2").fetchone()
     given.execute("CALL pgembed.refresh('given')")
     assert given.execute("SELECT h FROM given WHERE id = 2").fetchone() == before

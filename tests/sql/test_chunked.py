@@ -318,7 +318,7 @@ def test_renamed_tables_and_columns_are_followed(doc: Connection) -> None:
             "'plain', 'b', chunk_tokens => 9",
             "0A000",
             "children by inheritance",
-            "without chunk_tokens",
+            "Embed each of the children",
         ),
         ("CREATE TEMP TABLE t (id int PRIMARY KEY, b text)", "'t', 'b', chunk_tokens => 9", "0A000", "temporary", "pgembed.chunk()"),
         ("ALTER TABLE plain ADD embedding int", "'plain', 'b', chunk_tokens => 9", "42710", "exists already", "another column_name"),

@@ -40,6 +40,9 @@ def test_an_owner_who_is_no_superuser_can_do_everything(db: Connection, make_rol
         db.execute("SELECT pgembed.adopt_embedding('alice.product', 'e')")
         db.execute("CALL pgembed.refresh('alice.product', batch_size => 1)")
         db.execute("UPDATE alice.product SET name = 'c' WHERE id = 1")
+        assert states(db, "alice.product") == ["fresh", "fresh"]
+        db.execute("SELECT pgembed.alter_embedding('alice.product', 'embedding', sync => 'manual')")
+        db.execute("UPDATE alice.product SET name = 'd' WHERE id = 1")
         assert states(db, "alice.product") == ["stale", "fresh"]
         db.execute("SELECT pgembed.alter_embedding('alice.product', 'embedding', source => 'upper(name)')")
         db.execute("CALL pgembed.refresh('alice.product')")

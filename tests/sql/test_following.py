@@ -133,22 +133,27 @@ def test_dropping_a_column_that_the_source_reads_is_refused_or_told(fresh: Conne
 
 def test_whoever_writes_a_row_does_not_suffer_from_the_source(db: Connection) -> None:
     db.execute("CREATE TABLE product (id int PRIMARY KEY, n int, name text); INSERT INTO product VALUES (1, 2, 'a'), (2, 2, 'b')")
-    db.execute("SELECT pgembed.add_embedding('product', $$ name || 10 / n $$)")
+    db.execute("SELECT pgembed.add_embedding('product', $$ name || 10 / n $$, sync => 'manual')")
     db.execute("CALL pgembed.refresh('product')")
     db.execute("UPDATE product SET n = 0 WHERE id = 1")
     assert states(db) == ["stale", "fresh"]
 
 
 @pytest.mark.parametrize("column", ["embedding", "embedding_hash"])
+def test_a_column_of_ours_is_not_dropped_by_the_way(fresh: Connection, refused: Refused, column: str) -> None:
+    error = refused(fresh, "2BP01", f"ALTER TABLE product DROP COLUMN {column}", hint="CASCADE")
+    assert "trigger by_hand_pgembed_embedding on table product" in (error.diag.message_detail or "")
+
+
+@pytest.mark.parametrize("column", ["embedding", "embedding_hash"])
 def test_rows_can_be_written_after_a_column_of_ours_was_dropped(fresh: Connection, column: str) -> None:
-    fresh.execute(f"ALTER TABLE product DROP COLUMN {column}")
+    fresh.execute(f"ALTER TABLE product DROP COLUMN {column} CASCADE")
     fresh.execute("UPDATE product SET name = 'boat' WHERE id = 1")
     assert fresh.execute("SELECT name FROM product WHERE id = 1").fetchone() == ("boat",)
 
 
-@pytest.mark.parametrize("column", ["embedding", "embedding_hash"])
-def test_a_dropped_column_of_ours_is_told_and_can_be_cleared_away(fresh: Connection, refused: Refused, column: str) -> None:
-    fresh.execute(f"ALTER TABLE product DROP COLUMN {column}")
+def test_a_dropped_hash_column_is_told_and_can_be_cleared_away(fresh: Connection, refused: Refused) -> None:
+    fresh.execute("ALTER TABLE product DROP COLUMN embedding_hash CASCADE")
     refused(
         fresh,
         "42703",
@@ -176,7 +181,7 @@ def test_a_generated_column_as_source_is_followed(db: Connection) -> None:
         INSERT INTO product VALUES (1, 'a', 1), (2, 'b', 1);
         """
     )
-    db.execute("SELECT pgembed.add_embedding('product', 'shout')")
+    db.execute("SELECT pgembed.add_embedding('product', 'shout', sync => 'manual')")
     db.execute("CALL pgembed.refresh('product')")
     assert db.execute("SELECT embedding = pgembed.embed('A') FROM product WHERE id = 1").fetchone() == (True,)
     db.execute("UPDATE product SET n = 2")
@@ -201,7 +206,7 @@ def partitioned(db: Connection) -> Connection:
         INSERT INTO product VALUES (1, 'a', 'jacket', 1), (2, 'b', 'stove', 1), (3, 'b', 'tent', 1);
         """
     )
-    db.execute("SELECT pgembed.add_embedding('product', 'name')")
+    db.execute("SELECT pgembed.add_embedding('product', 'name', sync => 'manual')")
     db.execute("CALL pgembed.refresh('product', batch_size => 1)")
     return db
 

@@ -20,7 +20,7 @@ def failing(db: Connection) -> Connection:
         INSERT INTO product VALUES (1, 1, 'a'), (2, 0, 'b'), (3, 1, 'c'), (4, 0, 'd'), (5, 1, 'e');
         """
     )
-    db.execute("SELECT pgembed.add_embedding('product', $$ name || 1 / n $$)")
+    db.execute("SELECT pgembed.add_embedding('product', $$ name || 1 / n $$, sync => 'manual')")
     return db
 
 
@@ -47,7 +47,7 @@ def test_failed_rows_are_tried_again_and_the_error_is_forgotten(failing: Connect
 
 def test_the_error_of_a_row_is_not_quoted_where_everybody_reads(db: Connection) -> None:
     db.execute("CREATE TABLE product (id int PRIMARY KEY, name text); INSERT INTO product VALUES (1, 'secret')")
-    db.execute("SELECT pgembed.add_embedding('product', 'name::int::text')")
+    db.execute("SELECT pgembed.add_embedding('product', 'name::int::text', sync => 'manual')")
     db.execute("CALL pgembed.refresh('product')")
     assert db.execute("SELECT last_error FROM pgembed.embeddings").fetchone() == ("SQLSTATE 22P02 while the source was evaluated",)
 
@@ -94,12 +94,14 @@ def test_names_like_words_of_ours_are_nothing_special(db: Connection) -> None:
 
 
 def test_refresh_tells_what_it_did(product: Connection, notices: Notices) -> None:
+    product.execute("SELECT pgembed.alter_embedding('product', sync => 'manual')")
     product.execute("INSERT INTO product VALUES (4, NULL, 'nothing')")
     product.execute("CALL pgembed.refresh('product')")
     assert notices[-1].message.startswith("product.embedding: 3 rows embedded, 1 without text in ")
 
 
 def test_refresh_of_a_text_that_is_too_long_says_so(product: Connection, notices: Notices) -> None:
+    product.execute("SELECT pgembed.alter_embedding('product', sync => 'manual')")
     product.execute("UPDATE product SET description = repeat('rain ', 200000) WHERE id = 1")
     product.execute("CALL pgembed.refresh('product')")
     told = next(told for told in notices if "longer than the model reads" in told.message)
@@ -186,7 +188,7 @@ def waiting(db: Connection) -> Connection:
         END $$;
         """
     )
-    db.execute("SELECT pgembed.add_embedding('product', 'name || wait(id)')")
+    db.execute("SELECT pgembed.add_embedding('product', 'name || wait(id)', sync => 'manual')")
     return db
 
 

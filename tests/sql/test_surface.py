@@ -25,6 +25,9 @@ MEMBERS = """
 # the function's file why.
 UNPINNED = {
     "_binvec_sized",  # inlined
+    "_touch",  # once a row, and these two run no SQL
+    "_take_touched",
+    "_wake_after",  # all names are qualified, and it is called by every statement of a writer
     "_encode",  # once a row, and all names are qualified; the next two run no SQL
     "_encode_known",
     "_encode_with",
@@ -36,11 +39,13 @@ UNPINNED = {
     "_join_pairs",
     "_plan_search",
     "_tell_shortage",
+    "_embed_stale",  # the filter is asked here too
     "_explain_search",
     "add_embedding",
     "adopt_embedding",
     "advise",
     "alter_embedding",
+    "change_model",  # as refresh
     "check_query",
     "create_linker",
     "drop_embedding",
@@ -48,6 +53,7 @@ UNPINNED = {
     "explain_search",
     "link",
     "refresh",  # a procedure with a SET clause cannot commit
+    "work",
     "_scan_codes",
     "scan_codes",
     "search",
@@ -60,6 +66,7 @@ UNPINNED = {
 
 # SECURITY DEFINER is for these alone: each checks what it is given, or can only be called by our own code.
 DEFINERS = {"_vector", "_flush_filter_log", "_write_registry", "_forget_dropped", "_codecs_moved", "embed"}
+DEFINERS |= {"_start_worker", "_tell_worker", "_end_worker"}
 
 # What the type binvec is made of.
 BINVEC = {f"_binvec_{name}" for name in ("in", "out", "recv", "send", "typmod_in", "typmod_out", "refused", "sized")}
@@ -206,6 +213,7 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
                 "_vectors_relabel",
                 "_vector_sound",
                 "_vector_type",
+                "by_hand",
                 "freshness",
                 "text_array",
                 "truncated",
@@ -227,13 +235,21 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
                 "create_linker",
                 "drop_linker",
             }
+            | {"_touch", "_take_touched", "_wake_after"}
             | {"add_embedding", "adopt_embedding", "alter_embedding", "drop_embedding", "refresh"}
             | {"register_model", "drop_model", "grant_model", "revoke_model"}
+            | {"_claim_work", "_release_work", "_keep_claim", "_pause_column", "_embed_rows", "retry_failed", "work"}
+            | {"_wake_workers", "_start_worker", "_tell_worker", "_end_worker"}
             | {"set_filter_log", "_flush_filter_log", "advise"}
             | {"train_codec", "retrain_codec", "drop_codec", "recommend_codec", "check_codec", "_codecs_moved"}
             | {"check_query", "set_search_defaults", "reset_search_defaults"}
             | {"calibrate"}
-            | {"add_code", "fill_code", "use_code", "drop_code", "_code_missed", "_code_attached"},
+            | {"wait_for"}
+            | {"doctor", "repair", "_column_renamed", "_column_dropped", "_moved", "_names_follow"}
+            | {"_before_drop_extension", "_work_follows", "_declare"}
+            | {"add_code", "fill_code", "use_code", "drop_code", "_code_missed", "_code_attached"}
+            | {"change_model", "switch_model", "rollback_model", "finish_model_change"}
+            | {"compensate", "compensation_report", "fit_adapter", "drop_adapter"},
         ),
     ],
     ids=["immutable", "volatile"],
@@ -247,7 +263,7 @@ def test_only_what_runs_no_sql_from_python_may_stand_in_a_parallel_plan(db: Conn
     safe = db.execute(f"SELECT DISTINCT proname::text FROM ({MEMBERS}) AS m WHERE proparallel <> 'u'").fetchall()
     assert {row[0] for row in safe} == {
         *("_sent", "_freshness", "_hash_after_change", "_source_hash", "_vector", "_vector_refused", "_vector_relabel", "freshness"),
-        *("_hash_stale", "truncated"),
+        *("_hash_stale", "by_hand", "truncated"),
         *("version", "_describe", "_vectors_relabel", "_vector_sound", "_vector_type"),
         *BINVEC,
         *("_constants", "_encode", "_encode_known", "_encode_with"),
@@ -268,7 +284,9 @@ def test_the_catalog_tables_are_dumped(db: Connection) -> None:
     tables = db.execute(
         "SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'pgembed'::regnamespace AND relkind = 'r' ORDER BY 1"
     )
-    assert dumped == tables.fetchall()
+    # who is at work, and on what, is of the moment
+    moment = {"pgembed._claim", "pgembed._pause", "pgembed._worker"}
+    assert dumped == [row for row in tables.fetchall() if row[0] not in moment]
 
 
 def test_version_is_the_extensions_version(db: Connection) -> None:

@@ -48,9 +48,10 @@ class Described:
             "index_method": None,
             "reltuples": -1.0,
             **{"by_hand": "mark", "work_index": None, "role": "current", "change_of": None},
+            **{"hash_now": None, "column_number": 2},
             **dict.fromkeys(("chunk_tokens", "chunk_overlap", "chunk_schema", "chunk_name", "chunk_keys", "chunk_lines")),
         }
-        self.rows = [{**common, **changes, "column_name": name} for name in names] or [{**common, **changes}]
+        self.rows = [{**common, **changes, "column_name": name, "column_now": name} for name in names] or [{**common, **changes}]
 
     def execute(self, statement: str, types: Sequence[str] = (), values: Sequence[object] = ()) -> list[Any]:
         assert "pgembed._describe" in statement

@@ -1,0 +1,102 @@
+"""indexes: those that the column of the new model lacks, made after those of the old one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pgembed import columns, indexing
+from pgembed.columns import Column, quote
+from pgembed.database import Database
+
+# pgvector's own.
+_MOST_DIMS = {"vector": 2000, "halfvec": 4000}
+
+
+@dataclass(frozen=True)
+class Missing:
+    """An index that is to be built.
+
+    Attributes:
+        tail: of CREATE INDEX, from USING on.
+        whole: it is over all rows, not partial.
+    """
+
+    tail: str
+    whole: bool
+
+
+def missing(db: Database, old: Column, new: Column) -> list[Missing]:
+    """The vector indexes of the old column that the new one has no like of; by default the one that refresh builds over a large table."""
+    wanted = _like(db, old, new)
+    there = {tail for tail, _ in _like(db, new, new)}
+    if not wanted and not there and _is_large(db, old):
+        wanted = [(f"USING hnsw ({new.sql} {new.vector_schema}.{new.type}_{columns.OPCLASSES[new.metric]})", True)]
+    if new.dim is None or new.dim > _MOST_DIMS.get(new.type, 0):
+        return []
+    return [Missing(tail, whole) for tail, whole in wanted if tail not in there]
+
+
+def statements(column: Column, found: list[Missing], *, concurrently: bool) -> list[str]:
+    """CREATE INDEX, one for each; of a partitioned table PostgreSQL builds none concurrently."""
+    how = "CONCURRENTLY " if concurrently and column.table.relkind != "p" else ""
+    return [f"CREATE INDEX {how}ON {column.table.sql} {one.tail}" for one in found]
+
+
+def build(db: Database, old: Column, new: Column) -> int:
+    """Build what is missing, now; returns how many. Writers of the table wait meanwhile."""
+    found = missing(db, old, new)
+    if not found:
+        return 0
+    before = db.execute(
+        "SELECT pg_catalog.current_setting('maintenance_work_mem') AS now, setting::pg_catalog.int8 AS kb"
+        " FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'"
+    )[0]
+    needed = int(max(0.0, new.rows) * ((new.dim or 0) * 4 + 512) / 1024)
+    _set(db, f"{min(indexing.INDEX_MEMORY_LIMIT, max(int(before['kb']), needed))}kB")
+    for statement in statements(new, found, concurrently=False):
+        db.execute(statement)
+    _set(db, str(before["now"]))
+    return len(found)
+
+
+def _like(db: Database, column: Column, named: Column) -> list[tuple[str, bool]]:
+    """Tails of CREATE INDEX of a column's valid vector indexes, as they would be over the column ``named``; and whether they are whole."""
+    rows = db.execute(
+        "SELECT am.amname, oc.opcname, y.typname, n.nspname, ic.reloptions::pg_catalog.text[] AS options, x.indpred IS NULL AS whole,"
+        " pg_catalog.pg_get_expr(x.indpred, x.indrelid) AS condition FROM pg_catalog.pg_index AS x"
+        " JOIN pg_catalog.pg_class AS ic ON ic.oid = x.indexrelid JOIN pg_catalog.pg_am AS am ON am.oid = ic.relam"
+        " JOIN pg_catalog.pg_opclass AS oc ON oc.oid = x.indclass[0] JOIN pg_catalog.pg_namespace AS n ON n.oid = oc.opcnamespace"
+        " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]"
+        " JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid"
+        " WHERE x.indrelid = $1 AND a.attnum = $2 AND x.indnatts = 1 AND x.indisvalid AND am.amname IN ('hnsw', 'ivfflat')"
+        # one whose condition reads the column itself would be about the other's vectors
+        " AND (x.indpred IS NULL OR x.indpred::pg_catalog.text NOT LIKE pg_catalog.format('%%:varattno %s %%', a.attnum))"
+        " ORDER BY x.indpred IS NOT NULL, ic.relname",
+        ["pg_catalog.oid", "pg_catalog.int4"],
+        [column.table.oid, column.number],
+    )
+    made: list[tuple[str, bool]] = []
+    for row in rows:
+        options = f" WITH ({', '.join(_option(one) for one in row['options'])})" if row["options"] else ""
+        where = "" if row["whole"] else f" WHERE {row['condition']}"
+        tail = f"USING {row['amname']} ({named.sql} {quote(row['nspname'])}.{quote(row['opcname'])}){options}{where}"
+        if (tail, row["whole"]) not in made:
+            made.append((tail, row["whole"]))
+    return made
+
+
+def _option(said: str) -> str:
+    name, _, value = said.partition("=")
+    return f"{quote(name)} = {columns.literal(value)}"
+
+
+def _is_large(db: Database, column: Column) -> bool:
+    counted = db.execute(
+        f"SELECT pg_catalog.count(*) AS n FROM (SELECT FROM {column.table.sql} AS t WHERE t.{column.sql} IS NOT NULL"
+        f" LIMIT {indexing.INDEX_ROWS}) AS c"
+    )
+    return int(counted[0]["n"]) >= indexing.INDEX_ROWS
+
+
+def _set(db: Database, value: str) -> None:
+    db.execute("SELECT pg_catalog.set_config('maintenance_work_mem', $1, true)", ["pg_catalog.text"], [value])

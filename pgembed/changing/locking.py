@@ -1,0 +1,57 @@
+"""locking: a table for ourselves, for a moment, without anybody queueing behind us for long."""
+
+from __future__ import annotations
+
+import time
+
+from pgembed import errors, following
+from pgembed.columns import Table, Writer
+from pgembed.database import Database
+
+# Whoever comes after a waiting exclusive lock waits too. Shorter than PostgreSQL's deadlock_timeout, so it is us who give way.
+LOCK_MILLISECONDS = 150
+_PAUSE_SECONDS = 0.25
+_LOCK_NOT_AVAILABLE = "55P03"
+_DEADLOCK = "40P01"
+
+
+def take(db: Database, write: Writer, found: Table, mode: str, seconds: float) -> None:
+    """Lock a table until the transaction ends.
+
+    The lines of the registry come first: who claims work locks one of them and then reads the table.
+
+    Args:
+        mode: of LOCK TABLE.
+        seconds: for how long it is tried.
+    Raises:
+        errors.TableBusy: somebody has used it all the time.
+    """
+    end = time.monotonic() + seconds
+    before = db.execute("SELECT pg_catalog.current_setting('lock_timeout') AS value")[0]["value"]
+    while True:
+        try:
+            with db.subtransaction():
+                _set(db, f"{LOCK_MILLISECONDS}ms")
+                write(
+                    found,
+                    "SELECT FROM pgembed._embedding WHERE table_name = $1::oid::regclass ORDER BY column_name FOR UPDATE",
+                    ["oid"],
+                    [found.oid],
+                )
+                with following.as_owner(db, found):
+                    db.execute(f"LOCK TABLE {found.sql} IN {mode} MODE")
+                _set(db, str(before))
+            return
+        except Exception as error:
+            if getattr(error, "sqlstate", None) not in (_LOCK_NOT_AVAILABLE, _DEADLOCK):
+                raise
+        if time.monotonic() >= end:
+            raise errors.TableBusy(
+                f'table "{found.name}" was in use all the time for {seconds:g} s: it is needed for itself for a moment',
+                hint="Nothing was changed. Is a transaction left open? SELECT * FROM pg_stat_activity shows it. Then call again.",
+            )
+        db.execute("SELECT pg_catalog.pg_sleep($1)", ["pg_catalog.float8"], [_PAUSE_SECONDS])
+
+
+def _set(db: Database, value: str) -> None:
+    db.execute("SELECT pg_catalog.set_config('lock_timeout', $1, true)", ["pg_catalog.text"], [value])

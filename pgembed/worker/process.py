@@ -1,0 +1,302 @@
+"""process: the main thread of a worker. It tells the database of the worker, lets hands look for work, sleeps, and is woken.
+
+Asleep, a worker looks now and then, and writers notify it. So that they rarely have to, one that has woken stays awake for a while and
+looks often. It first says that it sleeps, and then looks once more: what is committed in between is not missed. A transaction that wrote
+before and commits after is found at the next look.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+import psycopg
+
+from pgembed import errors
+from pgembed.models import threads
+from pgembed.psycopgdb import PsycopgDatabase
+from pgembed.worker import encoding, link
+from pgembed.worker.encoding import Models
+from pgembed.worker.hand import Hand
+from pgembed.worker.rota import Rota
+from pgembed.worker.settings import Settings
+
+_FIRST_LOOK, _LONGEST_LOOK = 0.05, 1.0
+# How often the database is told of the worker: at least, and at most. A sleeping one that is not seen for a minute is not notified.
+_TELL_SECONDS, _SOON_SECONDS = 15.0, 1.0
+# At the end: how long hands may go on with what they are at before it is cancelled, and before they are left.
+_PATIENCE, _LAST_PATIENCE = 3.0, 3.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def run(settings: Settings) -> int:
+    """Work until a signal says stop, or, where it is once only, until nothing is left to do.
+
+    Returns:
+        0; 1 where it is once only and some rows or columns have failed.
+    Raises:
+        errors.NotReady: there is no connection; or a living worker has this name; or the database's pgembed is of another version.
+        errors.NotSupported: the server is a standby.
+        errors.InsufficientPrivilege: the role owns no table with an embedded column.
+        errors.UnknownTable: there is no such table.
+    """
+    process = _Process(settings)
+    with process.signals():
+        process.begin()
+        return process.work()
+
+
+class _Process:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._rota = Rota(settings.name, settings.jobs)
+        self._db: PsycopgDatabase | None = None
+        self._pid = 0
+        self._hands: list[Hand] = []
+        self._asleep = False
+        self._notified = False
+        self._slept_at = 0.0
+        self._told_at = 0.0
+        self._told: tuple[object, ...] = ()
+        self._look_at = 0.0
+        self._delay = _FIRST_LOOK
+        self._backoff = link.Backoff()
+        self._connect_at = 0.0
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """The first signal ends the work, the second one the process."""
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self._rota.stopping:
+                os._exit(128 + number)
+            self._rota.stop()
+
+        before = {number: signal.signal(number, handle) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def begin(self) -> None:
+        """Register, and start the hands."""
+        try:
+            self._db = self._connected()
+        except psycopg.Error as error:
+            raise _refused(error) from None
+        encoding.find_server_folder(self._db)
+        target = _target(self._db, self._settings.table)
+        models = Models(self._settings.threads)
+        with threads.signals_blocked():  # signals are the main thread's
+            for number in range(self._settings.jobs):
+                self._hands.append(Hand(number, self._settings, self._rota, models, target))
+                self._hands[-1].start()
+        self._rota.say("ready")
+
+    def work(self) -> int:
+        """The loop of the main thread."""
+        rota = self._rota
+        while not rota.stopping:
+            try:
+                if self._db is None and time.monotonic() >= self._connect_at:
+                    self._db = self._connected()
+                    self._backoff.reset()
+                    rota.say("connected again")
+                self._step()
+                if self._settings.once and rota.is_idle():
+                    break
+                self._wait()
+            except psycopg.Error as error:
+                link.close(self._db)
+                self._db = None
+                rota.say(f"no connection to the database: {link.words(error)}; trying again")
+                self._connect_at = time.monotonic() + self._backoff.wait()
+            except errors.PgembedError as error:
+                rota.stop(error)
+        return self._end()
+
+    def _connected(self) -> PsycopgDatabase:
+        db = link.connect(self._settings, self._rota, autocommit=True)
+        db.connection.add_notify_handler(self._note)
+        try:
+            db.execute("LISTEN pgembed_work")
+            started = db.execute(
+                "SELECT pgembed._start_worker($1, $2, $3) AS yes",
+                ["pg_catalog.text", "pg_catalog.text", "pg_catalog.int4"],
+                [self._settings.name, self._settings.host, self._pid],
+            )
+            if not started[0]["yes"]:
+                raise errors.NotReady(
+                    f'a worker with the name "{self._settings.name}" is at work in this database',
+                    hint="Give this one another: --name. SELECT * FROM pgembed.workers shows those that are there.",
+                )
+        except BaseException:
+            link.close(db)
+            raise
+        self._pid = db.connection.info.backend_pid
+        self._asleep, self._told, self._told_at = False, (), time.monotonic()
+        return db
+
+    def _step(self) -> None:
+        """Do what is due."""
+        now = time.monotonic()
+        rota = self._rota
+        if self._db is None:
+            return
+        if self._notified:
+            self._notified = False
+            rota.last_found = now
+            self._look_at = now
+        if self._asleep and rota.last_found > self._slept_at:
+            self._wake()
+        if self._asleep:
+            if now >= self._look_at:
+                rota.look()
+                self._look_at = now + self._settings.poll
+        elif not rota.is_idle():
+            self._delay, self._look_at = _FIRST_LOOK, now + _FIRST_LOOK
+        elif now - rota.last_found < self._settings.awake:
+            if now >= self._look_at:
+                rota.look()
+                self._delay = min(self._delay * 2, _LONGEST_LOOK)
+                self._look_at = now + self._delay
+        elif not self._settings.once:
+            self._asleep, self._slept_at = True, now
+            self._tell()
+            rota.look()
+            self._look_at = now + self._settings.poll
+        if now - self._told_at >= self._tell_seconds() or (self._facts() != self._told and now - self._told_at >= _SOON_SECONDS):
+            self._tell()
+
+    def _wait(self) -> None:
+        """Until something happens, or is due."""
+        rota = self._rota
+        now = time.monotonic()
+        due = self._told_at + (self._tell_seconds() if self._facts() == self._told else _SOON_SECONDS)
+        if self._db is None:
+            due = self._connect_at
+        elif self._asleep or rota.is_idle():
+            due = min(due, self._look_at)
+        if self._notified:
+            return
+        files = [rota.bell] + ([self._db.connection.fileno()] if self._db is not None else [])
+        ready, _, _ = select.select(files, [], [], min(max(due - now, 0.01), 60.0))
+        if rota.bell in ready:
+            rota.hear()
+        if len(ready) > (rota.bell in ready):
+            self._read()
+
+    def _read(self) -> None:
+        """Take what the server has sent: notifications, or the connection's end."""
+        assert self._db is not None
+        pgconn = self._db.connection.pgconn
+        with suppress(psycopg.Error):  # the next statement says what is wrong
+            pgconn.consume_input()
+        while pgconn.notifies() is not None:
+            self._notified = True
+        if pgconn.status != psycopg.pq.ConnStatus.OK:
+            self._told_at = 0.0  # find out now
+
+    def _note(self, _: psycopg.Notify) -> None:
+        """A notification that came with the answer to a statement."""
+        self._notified = True
+
+    def _wake(self) -> None:
+        """From now on writers need not notify."""
+        self._asleep = False
+        self._delay = _FIRST_LOOK
+        self._tell()
+
+    def _facts(self) -> tuple[object, ...]:
+        rota = self._rota
+        return (self._asleep, rota.doing(), rota.problem(), rota.done, rota.failed)
+
+    def _tell_seconds(self) -> float:
+        # three times in a lease, which this extends
+        return min(_TELL_SECONDS, self._settings.lease / 3)
+
+    def _tell(self) -> None:
+        assert self._db is not None
+        facts = self._facts()
+        found = self._db.execute(
+            "SELECT pgembed._tell_worker($1, $2, $3, $4, $5, $6, $7) AS yes",
+            [
+                "pg_catalog.text",
+                "pg_catalog.bool",
+                "pg_catalog.text",
+                "pg_catalog.text",
+                "pg_catalog.int8",
+                "pg_catalog.int8",
+                "pg_catalog.interval",
+            ],
+            [self._settings.name, *facts, f"{self._settings.lease} s"],
+            keep=True,
+        )
+        self._told, self._told_at = facts, time.monotonic()
+        if not found[0]["yes"]:
+            raise errors.NotReady(
+                f'another worker has taken the name "{self._settings.name}"', hint="Start each with a --name of its own, or without one."
+            )
+
+    def _end(self) -> int:
+        """Let hands finish or give back what they have, and take the worker's line away."""
+        rota = self._rota
+        rota.stop()
+        self._join(_PATIENCE)
+        if any(hand.is_alive() for hand in self._hands):
+            for hand in self._hands:
+                hand.cancel()
+            self._join(_LAST_PATIENCE)
+        if self._db is not None:
+            with suppress(psycopg.Error):  # where its backend is gone, that says as much
+                self._db.execute("SELECT pgembed._end_worker($1)", ["pg_catalog.text"], [self._settings.name])
+            link.close(self._db)
+        if isinstance(rota.crash, psycopg.Error):
+            raise _refused(rota.crash)
+        if rota.crash is not None:
+            raise rota.crash
+        rota.say(f"ended: {rota.done} rows embedded, {rota.failed} failed")
+        status = int(self._settings.once and (rota.failed > 0 or rota.has_paused or rota.problem() is not None))
+        if any(hand.is_alive() for hand in self._hands):
+            os._exit(status)  # whoever is still in a model must not meet an interpreter that is taken apart
+        return status
+
+    def _join(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        for hand in self._hands:
+            hand.join(max(0.0, end - time.monotonic()))
+
+
+def _refused(error: psycopg.Error) -> errors.PgembedError:
+    """What the server has said, as an error of ours."""
+    if error.sqlstate is None or error.sqlstate.startswith("08"):
+        return errors.NotReady("no connection to the database", detail=str(error).strip(), hint="Is it running, and is the URL right?")
+    said = error.diag
+    return errors.StatementRefused(link.words(error), sqlstate=error.sqlstate, hint=said.message_hint, detail=said.message_detail)
+
+
+def _target(db: PsycopgDatabase, typed: str | None) -> int | None:
+    """OID of a table that somebody has typed: schema.table, or a table of the schema public."""
+    if typed is None:
+        return None
+    try:
+        parts = db.execute("SELECT pg_catalog.parse_ident($1) AS parts", ["pg_catalog.text"], [typed])[0]["parts"]
+    except psycopg.errors.InvalidParameterValue:
+        parts = []
+    if len(parts) in (1, 2):
+        schema, name = ["public", *parts][-2:]
+        found = db.execute(
+            "SELECT t.oid::pg_catalog.int8 AS oid FROM pg_catalog.pg_class AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace"
+            " WHERE n.nspname = $1 AND t.relname = $2",
+            ["pg_catalog.name", "pg_catalog.name"],
+            [schema, name],
+        )
+        if found:
+            return int(found[0]["oid"])
+    raise errors.UnknownTable(f'table "{typed}" does not exist', hint="Write it as schema.table, or table in the schema public.")

@@ -1,0 +1,47 @@
+-- What generated triggers tell one another, in the memory of the backend: see pgembed/following/syncing.py. Callable by everybody, for triggers run
+-- with the rights of tables' owners; whoever calls them fools nobody but himself. They run no SQL, so no search_path is set: it would cost
+-- more than they do.
+CREATE OR REPLACE FUNCTION pgembed._touch(label text, transaction text, depth int, key text, most int)
+RETURNS void
+LANGUAGE plpython3u
+VOLATILE PARALLEL UNSAFE
+AS $python$
+from pgembed.udf import following
+return following.touch(label, transaction, depth, key, most)
+$python$;
+
+COMMENT ON FUNCTION pgembed._touch(text, text, int, text, int) IS
+    'internal: remember the key of a row that an UPDATE has made stale, until the statement ends; no more than one above the limit';
+
+CREATE OR REPLACE FUNCTION pgembed._take_touched(label text, transaction text, depth int)
+RETURNS text[]
+LANGUAGE plpython3u
+VOLATILE PARALLEL UNSAFE
+AS $python$
+from pgembed.udf import following
+return following.take_touched(label, transaction, depth)
+$python$;
+
+COMMENT ON FUNCTION pgembed._take_touched(text, text, int) IS 'internal: the keys that rows of a statement have left, which are forgotten by it';
+
+-- The trigger at the end of statements that only leave work behind. It has the writer's rights, and no search_path, which would cost more than
+-- all it does: every name and operator is qualified. Whoever writes pays for it in each statement, so the usual case is one look at a small table.
+CREATE OR REPLACE FUNCTION pgembed._wake_after()
+RETURNS trigger
+LANGUAGE plpgsql
+VOLATILE PARALLEL UNSAFE
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pgembed._worker AS w WHERE w.is_asleep) THEN
+        -- the row trigger says whether an UPDATE has left anything
+        IF TG_OP OPERATOR(pg_catalog.=) 'INSERT'
+            OR pg_catalog.current_setting('pgembed.touched', true) OPERATOR(pg_catalog.=) 'on'
+        THEN
+            PERFORM pgembed._wake_workers();
+        END IF;
+    END IF;
+    RETURN NULL;
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed._wake_after() IS 'internal: trigger that wakes a worker for the rows of a statement';
