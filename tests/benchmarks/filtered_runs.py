@@ -344,7 +344,7 @@ def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def called(connection: Connection, function: str, given: dict[str, str]) -> str:
-    """A call of an internal function by the names of its arguments; one that is not given is NULL."""
+    """A call of an internal function by the names of its arguments; one that is not given is NULL, but what no search leaves open."""
     names = connection.execute(
         "SELECT p.proargnames[u.n], format_type(u.kind, NULL)"
         " FROM pg_proc AS p, unnest(p.proargtypes::oid[]) WITH ORDINALITY AS u (kind, n)"
@@ -353,7 +353,8 @@ def called(connection: Connection, function: str, given: dict[str, str]) -> str:
     ).fetchall()
     if not names or not given.keys() <= {name for name, _ in names}:
         raise RuntimeError(f"pgembed.{function} takes {[name for name, _ in names]}, and {sorted(given)} are given")
-    values = [f"{name} => {given.get(name, 'NULL::' + kind)}" for name, kind in names]
+    always = {"consistency": "'any'"}
+    values = [f"{name} => {given.get(name, always.get(name, 'NULL::' + kind))}" for name, kind in names]
     return f"pgembed.{function}({', '.join(values)})"
 
 
