@@ -36,9 +36,9 @@ FILTERED_GRAPHS = 3
 MOST_VISITED = 1_500
 # Of one setting under one filter: after so many seconds of the processor some queries are enough, after three times as many fewer. Seconds
 # of the clock pass faster on a busy machine, and fewer queries would prove less.
-CELL_SECONDS = 0.8
+CELL_SECONDS = 1.6
 # Without a filter all others are judged by it, and a few queries that a graph fails wholly make up most of what it misses.
-UNFILTERED_SECONDS = 2.0
+UNFILTERED_SECONDS = 6.0
 ENOUGH, LEAST = 60, 10
 TELL_SECONDS = 5.0
 # Times are medians over so many passes of so many queries, the passes a while apart, for what disturbs lasts a while.

@@ -133,7 +133,7 @@ def given(db: Database, column: Column, dim: int, table: str | None, name: str |
         raise errors.WrongObjectType(f'"{found.name}" is not a table', hint="Name the table behind it, or a materialized view.")
     kind = following.column_type(db, found, name)
     if kind in columns.VECTOR_TYPES:
-        asked = replace(column, table=found, name=name, type=kind, chunks=None)
+        asked = replace(column, table=found, name=name, now=None, type=kind, chunks=None)
         _, made = sample(db, asked, dim, most, seed)
         sampling.must_be_moderate(asked, made)
         made = made[np.any(made != 0, axis=1)]

@@ -120,6 +120,8 @@ def settings_of(facts: Facts, chosen: Option) -> tuple[str, ...]:
     if chosen.method == "ivfflat":
         probes = () if chosen.probes is None else ("ivfflat.probes", str(chosen.probes))
         return ("ivfflat.iterative_scan", "relaxed_order", *probes, *never)
+    if not chosen.goes_on:
+        return ("hnsw.ef_search", str(chosen.setting.ef_search), "hnsw.iterative_scan", "off", *never)
     return (
         *("hnsw.ef_search", str(chosen.setting.ef_search)),
         *("hnsw.iterative_scan", "relaxed_order"),

@@ -26,15 +26,20 @@ from pgembed.planner.probing import Local
 BAND = 1.3
 # And still more where the query lies apart from the rows that pass, and codes of all of these can be read.
 APART_BAND = 2.0
-# Of what may be missed, the part that measured queries may miss: those that come are others, as titles are for abstracts, and missed 1.4
-# times as much. Over a graph the filters are others too: 1.5 times as much with ranges. Over codes, where a candidate more costs little,
-# the rows that have a value in common are nearer to each other: papers of one category missed twice as much as those of another.
-MAY_MISS, MAY_MISS_FILTERED, MAY_MISS_CODES = 0.6, 0.5, 0.35
+# How many times as much as measured queries others may miss: those that come are of another kind, as titles are for abstracts, and missed
+# 1.4 times as much. Over a graph the filters are others too: 1.5 times as much with ranges. Over codes, where a candidate more costs
+# little, the rows that have a value in common are nearer to each other: papers of one category missed twice as much as those of another.
+HARDER, HARDER_FILTERED, HARDER_CODES = 1.6, 2.0, 3.0
 # And codes than comparing every row, which misses nothing at all; few rows are often in the processor's caches, and then cost less.
 CODES_BAND = 1.4
 EXACT = Setting(0, None, 1.0, "every row compared")
 # Where exact search costs more than a graph with this ef_search, it is said that there is none.
 _HELPFUL = 200
+# Where the first rows of a graph, ef_search of them, have so many times the candidates by the estimate, they are read without a look at
+# the query's neighbours: if a quarter as many pass there, they are still enough, and if fewer do, the statement leaves the graph.
+AMPLE = 4.0
+# But not where the safe way, by which the statement then goes on, takes so many times as long: there a look costs little.
+DEAR = 8.0
 # How surely as many rows of a graph as are reckoned with have enough that pass.
 CERTAINTY = 0.9
 # A scan that has gone so many times as far as it should have is over: what was expected is not so.
@@ -72,6 +77,8 @@ def choose(db: Database, facts: Facts, request: Request, condition: str, estimat
     if graph and request.query is not None and any(not index.is_whole for index in facts.indexes):
         serving = _serving(db, facts, request, condition, estimate)
     found = options(facts, request, estimate, serving=serving)
+    if graph and request.probe and request.path is None and _is_ample(found, estimate):
+        return Choice([replace(found[0], goes_on=False), *found[1:]], None)
     if not graph or safe(found).milliseconds < probing.WORTH * probing.cost(facts):
         return Choice(_unseen(found, request, estimate), None)
     at_best = [option for option in options(facts, request, estimate, 1.0) if option.setting.ef_search is not None]
@@ -93,6 +100,15 @@ def choose(db: Database, facts: Facts, request: Request, condition: str, estimat
     return Choice(found, local)
 
 
+def _is_ample(found: Sequence[Option], estimate: Estimate) -> bool:
+    """Whether the cheapest way is a graph whose first rows are enough, wherever those that pass lie: no filter changes what it misses."""
+    option = found[0]
+    if option.path not in ("index", "code") or option.method != "hnsw" or estimate.share >= probing.NEARLY_ALL:
+        return False
+    enough = (option.setting.ef_search or 0) * estimate.share >= AMPLE * option.setting.candidates
+    return enough and safe(found).milliseconds <= DEAR * option.milliseconds
+
+
 def _unseen(found: list[Option], request: Request, estimate: Estimate) -> list[Option]:
     """The same ways, what is safe first where a graph would go by an estimate: whether enough pass around the query, nobody has looked.
 
@@ -101,11 +117,6 @@ def _unseen(found: list[Option], request: Request, estimate: Estimate) -> list[O
     if not request.probe or request.filter is None or estimate.share >= probing.NEARLY_ALL:
         return found
     return sorted(found, key=lambda option: option.path in ("index", "code"))
-
-
-def _measured_recall(facts: Facts, request: Request, may_miss: float) -> float:
-    """The recall that measured queries must have had for these to have the one that is asked for."""
-    return 1 - (may_miss if facts.points else 1.0) * (1 - recall_of(request))
 
 
 def recall_of(request: Request) -> float:
@@ -232,10 +243,9 @@ def _by_codes(facts: Facts, request: Request, estimate: Estimate) -> list[Option
         return []
     path: Path = "covering" if estimate.covered else "scan"
     needed = None
-    for may_miss in (MAY_MISS_CODES, MAY_MISS) if estimate.share < 1 else (MAY_MISS,):
+    for harder in (HARDER_CODES, HARDER) if estimate.share < 1 else (HARDER,):
         # with less to spare rather than not at all: what compares every row costs many times as much
-        wanted = _measured_recall(facts, request, may_miss)
-        needed = needed or curves.setting(facts.points, path, wanted, request.k, estimate.share, code.codec)
+        needed = needed or curves.setting(facts.points, path, recall_of(request), request.k, estimate.share, code.codec, harder)
     if needed is None:
         return []
     where = "in an index" if estimate.covered else "in the table"
@@ -265,8 +275,8 @@ def _graph(
     recall, codec = recall_of(request), facts.code.codec if on_codes and facts.code is not None else None
     if not on_codes and request.k > curves.EF_SEARCH_LIMIT:
         return []
-    wanted = _measured_recall(facts, request, MAY_MISS_FILTERED if estimate.share < 1 else MAY_MISS)
-    needed = curves.setting(facts.points, "code" if on_codes else "index", wanted, request.k, share, codec)
+    harder = HARDER_FILTERED if estimate.share < 1 else HARDER
+    needed = curves.setting(facts.points, "code" if on_codes else "index", recall, request.k, share, codec, harder)
     if needed is None or needed.ef_search is None:
         return []
     ef_search, candidates = needed.ef_search, needed.candidates

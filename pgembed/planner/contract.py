@@ -90,6 +90,7 @@ class Option:
         method: of the index, ``hnsw`` or ``ivfflat``; None where PostgreSQL chooses.
         probes: lists of IVFFlat that are read at first; None where there are none.
         max_scan_tuples: vectors or codes that HNSW may compare before it is left; None where there is none.
+        goes_on: HNSW, where its first ``ef_search`` rows have too few that pass; else the statement leaves it then.
     """
 
     path: Path
@@ -101,6 +102,7 @@ class Option:
     method: str | None = None
     probes: int | None = None
     max_scan_tuples: int | None = None
+    goes_on: bool = True
 
 
 @dataclass(frozen=True)

@@ -71,40 +71,44 @@ _Surface = dict[tuple[float, float], float]
 class Points(tuple[Point, ...]):
     """Measurements of one column, which remember what was made of them."""
 
-    _groups: dict[str, list[tuple[float, _Surface]]]
-    _surfaces: dict[tuple[str, int], _Surface]
-    _found: dict[tuple[str, float, int], tuple[float, float] | None]
+    _groups: dict[tuple[str, float], list[tuple[float, _Surface]]]
+    _surfaces: dict[tuple[str, float, int], _Surface]
+    _found: dict[tuple[str, float, float, int], tuple[float, float] | None]
 
     def __new__(cls, points: Iterable[Point] = ()) -> Points:
         made = super().__new__(cls, tuple(points))
         made._groups, made._surfaces, made._found = {}, {}, {}
         return made
 
-    def surface(self, path: Path, share: float) -> _Surface:
-        """What the settings of a path miss at a share; {} where none was measured."""
+    def surface(self, path: Path, share: float, harder: float = 1.0) -> _Surface:
+        """What the settings of a path miss at a share; {} where none was measured.
+
+        Args:
+            harder: times as much as those measured, questions or filters that come may miss.
+        """
         bucket = round(2 * math.log2(max(share, 1e-6)))
-        found = self._surfaces.get((path, bucket))
+        found = self._surfaces.get((path, harder, bucket))
         if found is None:
-            groups = self._groups.get(path)
+            groups = self._groups.get((path, harder))
             if groups is None:
                 # what codes miss is the same wherever they are read
                 alike = ("covering", "scan") if path in ("covering", "scan") else (path,)
-                groups = self._groups[path] = _grouped([point for point in self if point.path in alike])
+                groups = self._groups[path, harder] = _grouped([point for point in self if point.path in alike], harder)
             at = bucket / 2 * math.log(2)
             found = {
                 place: math.exp(_line([(log, math.log(surface[place])) for log, surface in groups], at))
                 for place in (groups[0][1] if groups else ())
             }
-            self._surfaces[path, bucket] = found
+            self._surfaces[path, harder, bucket] = found
         return found
 
-    def cheapest(self, path: Path, recall: float, share: float) -> tuple[float, float] | None:
+    def cheapest(self, path: Path, recall: float, share: float, harder: float = 1.0) -> tuple[float, float] | None:
         """Candidates and ef_search (0 for none) that reach a recall, with the fewest rows to visit; None where that was not measured."""
-        key = (path, recall, round(2 * math.log2(max(share, 1e-6))))
+        key = (path, recall, harder, round(2 * math.log2(max(share, 1e-6))))
         if key not in self._found:
             if len(self._found) >= _MOST_FOUND:
                 self._found.clear()
-            self._found[key] = _cheapest(self.surface(path, share), 1 - recall, share)
+            self._found[key] = _cheapest(self.surface(path, share, harder), 1 - recall, share)
         return self._found[key]
 
 
@@ -128,7 +132,9 @@ def load(kept: Iterable[Mapping[str, Any]], k: int, stale: Collection[str] = ())
     )
 
 
-def setting(points: Sequence[Point], path: Path, recall: float, k: int, share: float, codec: CodecRow | None = None) -> Setting | None:
+def setting(
+    points: Sequence[Point], path: Path, recall: float, k: int, share: float, codec: CodecRow | None = None, harder: float = 1.0
+) -> Setting | None:
     """The cheapest setting of a path that is expected to reach a recall; None where none is known to.
 
     Args:
@@ -136,11 +142,12 @@ def setting(points: Sequence[Point], path: Path, recall: float, k: int, share: f
         recall: share of the true k nearest, below 1.
         share: of rows that pass the filter.
         codec: of the codes that the path reads.
+        harder: times as much as was measured may be missed, see `Points.surface`.
     """
     if points:
         measured = points if isinstance(points, Points) else Points(points)
-        if measured.surface(path, share):
-            return _measured(measured.cheapest(path, recall, share), measured[0].k, path, recall, k)
+        if measured.surface(path, share, harder):
+            return _measured(measured.cheapest(path, recall, share, harder), measured[0].k, path, recall, k)
     if path == "index":
         enough = next((size for reached, size in EF_SEARCH if recall <= reached), EF_SEARCH_LIMIT)
         return Setting(k, min(EF_SEARCH_LIMIT, max(enough, CANDIDATES_PER_RESULT * k)), recall, "default")
@@ -186,14 +193,19 @@ def _cheapest(surface: _Surface, may_miss: float, share: float) -> tuple[float, 
     return min(found, key=lambda one: max(one[1], one[0] / share if one[1] else 0.0) + _RESCORED * one[0], default=None)
 
 
-def _grouped(points: Sequence[Point]) -> list[tuple[float, _Surface]]:
-    """What filters of about one share miss at most, the worst of them: (logarithm of the share, what is missed by setting), by share."""
+def _grouped(points: Sequence[Point], harder: float) -> list[tuple[float, _Surface]]:
+    """What filters of about one share miss at most, the worst of them: (logarithm of the share, what is missed by setting), by share.
+
+    Two doubts, of which the greater counts: how much those queries miss that were not asked, and how much harder others are. Both at once
+    would be paid for twice.
+    """
     sizes = sorted({float(point.ef_search or 0) for point in points})
     numbers = sorted({float(point.candidates) for point in points})
     filters: dict[tuple[float, str], dict[float, list[tuple[float, float]]]] = {}
     for point in points:
         of_filter = filters.setdefault((point.share, point.filter), {})
-        of_filter.setdefault(float(point.candidates), []).append((float(point.ef_search or 0), 1 - point.low))
+        may_miss = max(1 - point.low, harder * (1 - point.recall))
+        of_filter.setdefault(float(point.candidates), []).append((float(point.ef_search or 0), may_miss))
     groups: list[list[tuple[float, str]]] = []
     for place in sorted(filters):
         # no filter is a case of its own

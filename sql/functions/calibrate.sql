@@ -85,7 +85,7 @@ COMMENT ON FUNCTION pgembed._index_definition(regclass, text) IS 'internal: what
 -- A procedure with a SET clause could not commit, which it does after each column; its statements name all schemas.
 CREATE OR REPLACE PROCEDURE pgembed.calibrate(
     target regclass DEFAULT NULL, column_name name DEFAULT NULL, queries regclass DEFAULT NULL, queries_column name DEFAULT NULL,
-    sample int DEFAULT 200, seed int DEFAULT 1
+    sample int DEFAULT 1000, seed int DEFAULT 1
 )
 LANGUAGE plpython3u
 AS $python$

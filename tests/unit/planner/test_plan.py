@@ -11,7 +11,7 @@ from planned import CHUNKED, COLUMN, REQUEST, Listed, code, facts, plan, setting
 
 from pgembed import errors, planner
 from pgembed.planner import coded
-from pgembed.planner.contract import Path
+from pgembed.planner.contract import Option, Path, Setting
 from pgembed.planner.facts import Facts
 from pgembed.planner.partial import VectorIndex
 
@@ -193,3 +193,10 @@ def test_keys_of_rows_in_chunks_come_without_the_text(output: str, part: str) ->
 def test_workers_beside_begin_only_for_work_that_is_worth_it() -> None:
     long = plan(1e6, exact=True, known=facts(indexes=()))
     assert "max_parallel_workers_per_gather" not in settings(long)
+
+
+def test_a_graph_that_is_left_after_its_first_rows_is_not_scanned_on() -> None:
+    option = Option("index", Setting(20, 400, 0.98, "default"), 1.0, "product_e_idx", "", method="hnsw", max_scan_tuples=9, goes_on=False)
+    made = dict(zip(*[iter(planner.settings_of(facts(), option))] * 2, strict=True))
+    assert made["hnsw.iterative_scan"] == "off"
+    assert "hnsw.max_scan_tuples" not in made
