@@ -241,7 +241,7 @@ def test_a_query_that_lies_apart_takes_more_from_a_graph_and_needs_more_to_be_sa
 
 
 def test_codes_that_were_not_measured_to_miss_so_little_are_taken_with_less_to_spare() -> None:
-    points = Points(Point("covering", share, 10, 100, None, 0.97, 0.97, None, 100, "none") for share in (1.0, 0.2))
+    points = Points(Point("covering", share, 10, 100, None, 0.975, 0.975, None, 100, "none") for share in (1.0, 0.2))
     known = facts(points=points, code=code())
     assert find(choosing.options(known, request(recall=0.95), estimate(HELD * 0.2, covered=True)), "covering").setting.candidates == 100
     found = choosing.options(known, request(recall=0.96), estimate(HELD * 0.2, covered=True))
