@@ -165,7 +165,7 @@ def recipe_of(row: Row) -> Recipe:
     if info.basis != "none":
         from pgembed.models import basis
 
-        matrix = basis.from_bytes(row["basis_matrix"], info.dim)
+        matrix = basis.from_bytes(row["basis_matrix"], info.dim, info.basis)
     if info.kind == "remote":
         from pgembed.models import remote
         from pgembed.models.endpoints import endpoint

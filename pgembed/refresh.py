@@ -75,7 +75,7 @@ def refresh(
                 running.release(db, held, failed)
                 db.commit()
             else:
-                failures.settle(ask, column, held, failed)
+                failures.settle(db, ask, column, held.keys, failed)
             tally.seen += len(held.keys)
             tell_progress(db, column, tally, total)
 
@@ -167,7 +167,7 @@ def _recheck(db: Database, column: Column, limit: int, *, commits: bool) -> None
             rows = reading.rows(db, column, keys, "'fresh', 'null_source'") if keys else []
             other = [row for row in rows if writing.is_other(row)]
             with db.subtransaction():
-                marked += len(writing.mark(db, column, [row["key"] for row in other], [writing.stale(row) for row in other], None))
+                marked += len(writing.mark(db, column, other, [writing.stale(row) for row in other], None))
         if commits:
             db.commit()
         db.check_interrupts()

@@ -53,13 +53,8 @@ def register(db: Database, ask: Request) -> str:
     """
     must_be_superuser(db, "register a model")
     name, source = required(ask.name, "name"), required(ask.source, "source")
-    models.check_name(name)
+    _check_name(name)
     _check_arguments(ask, source)
-    if name in store.names():
-        raise errors.DuplicateObject(
-            f'model "{name}" is installed on this server, for all its databases',
-            hint=f"Choose another name: SELECT pgembed.register_model('{name}-2', '{name}', ...) makes one of it.",
-        )
     known, root, inherited = _source(db, ask, name, source)
     wanted = dataclasses.replace(ask.options, basis=ask.basis if ask.basis != "none" else None)
     unturned = _canonical(root, models.derive(known, name, dataclasses.replace(wanted, basis=None)), name, inherited)
@@ -71,6 +66,45 @@ def register(db: Database, ask: Request) -> str:
     else:
         info = unturned
     return save(db, info, root, matrix)
+
+
+def may_register(db: Database, name: str) -> None:
+    """Raise where a model of that name can't be registered, before anything is computed for it.
+
+    Raises:
+        errors.InsufficientPrivilege, errors.InvalidParameter, errors.DuplicateObject: as `register`.
+    """
+    must_be_superuser(db, "register a model")
+    _check_name(name)
+
+
+def register_adapted(db: Database, name: str, model: models.ModelInfo, matrix: NDArray[np.float32]) -> str:
+    """Make a name for a model whose vectors are another one's, documents and queries alike, times a matrix.
+
+    Args:
+        model: as a column has it; any revision.
+        matrix: shape (dim, dim). Where the model has a basis or an adapter already, this comes after it.
+    Returns:
+        The fingerprint.
+    Raises:
+        errors.DimensionMismatch: the matrix cannot be undone.
+        errors.PgembedError: as `register`.
+    """
+    from pgembed.models import basis
+
+    may_register(db, name)
+    root, before = _root_of(db, model, model.normalized)
+    whole = basis.adapter(matrix if before is None else matrix @ before)
+    return save(db, _canonical(root, dataclasses.replace(model, basis=basis.ADAPTER), name, whole), root, whole)
+
+
+def _check_name(name: str) -> None:
+    models.check_name(name)
+    if name in store.names():
+        raise errors.DuplicateObject(
+            f'model "{name}" is installed on this server, for all its databases',
+            hint=f"Choose another name: SELECT pgembed.register_model('{name}-2', '{name}', ...) makes one of it.",
+        )
 
 
 def _check_arguments(ask: Request, source: str) -> None:
@@ -121,14 +155,18 @@ def _source(db: Database, ask: Request, name: str, source: str) -> tuple[models.
             hint="A folder of the server's machine is named /like/this; pgembed model add in its shell takes any, and fetches from a hub.",
         )
     known = catalogue.describe(db, source)
-    rows = [row for row in catalogue.registered(db, source) if row["is_current"]]
-    if not rows:
-        return known, Root(known, source, known.fingerprint), None
-    recipe = catalogue.recipe(db, source, known.fingerprint)
+    root, matrix = _root_of(db, known, known.normalized if ask.options.normalize is None else ask.options.normalize)
+    return known, root, matrix
+
+
+def _root_of(db: Database, known: models.ModelInfo, normalized: bool) -> tuple[Root, NDArray[np.float32] | None]:
+    """What a model is made of, and its basis; ``normalized`` is for a remote one, which may give its vectors either way."""
+    if all(row["fingerprint"] != known.fingerprint for row in catalogue.registered(db, known.name)):
+        return Root(known, known.name, known.fingerprint), None
+    recipe = catalogue.recipe(db, known.name, known.fingerprint)
     if recipe.endpoint is not None:
-        normalized = known.normalized if ask.options.normalize is None else ask.options.normalize
-        return known, _root_at(recipe.endpoint, known.name, recipe.endpoint.gives or known.dim, normalized), recipe.basis
-    return known, Root(models.info(recipe.source, recipe.source_fingerprint), recipe.source, recipe.source_fingerprint), recipe.basis
+        return _root_at(recipe.endpoint, known.name, recipe.endpoint.gives or known.dim, normalized), recipe.basis
+    return Root(models.info(recipe.source, recipe.source_fingerprint), recipe.source, recipe.source_fingerprint), recipe.basis
 
 
 def _canonical(root: Root, wanted: models.ModelInfo, name: str, matrix: NDArray[np.float32] | None) -> models.ModelInfo:

@@ -77,9 +77,10 @@ def moved(db: Database, write: Writer, table: int) -> None:
 
 
 def _moved(db: Database, write: Writer, table: int) -> None:
-    found, _ = columns.table(db, str(table))
+    found, known = columns.table(db, str(table))
     if not found.may_own:
         return  # whoever owns a schema need not own what is in it; doctor tells the table's owner
+    linkers = _linkers(db, table)
     for what in ("source_function", "trigger_function"):
         write(
             found,
@@ -109,7 +110,18 @@ def _moved(db: Database, write: Writer, table: int) -> None:
         ["oid"],
         [found.oid],
     )
-    _make_anew(db, write, found)
+    # What is lost and not found elsewhere has not moved: while a dump is restored, indexes and triggers are still to come.
+    if columns.table(db, str(table))[1] != known or _linkers(db, table) != linkers:
+        _make_anew(db, write, found)
+
+
+def _linkers(db: Database, table: int) -> list[str | None]:
+    rows = db.execute(
+        "SELECT names_function FROM pgembed._linker WHERE target = $1::pg_catalog.oid::pg_catalog.regclass ORDER BY name",
+        ["pg_catalog.oid"],
+        [table],
+    )
+    return [row["names_function"] for row in rows]
 
 
 def dropped(db: Database, write: Writer, table: int, name: str) -> None:

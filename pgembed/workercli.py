@@ -30,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="of a local model (default: as pgembed.set_threads() says)")
     jobs = "batches at a time, each with a connection: one computes while others read and write (default: %(default)s)"
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help=jobs)
+    indexes = "build no vector indexes (default: that of a new model, and the first one of a large column that was filled; concurrently)"
+    parser.add_argument("--no-indexes", action="store_true", help=indexes)
     parser.set_defaults(action=_work)
 
 
@@ -65,5 +67,6 @@ def _work(options: argparse.Namespace) -> int:
             once=options.once,
             threads=options.threads,
             jobs=options.jobs,
+            indexes=not options.no_indexes,
         )
     )

@@ -4,6 +4,8 @@ GRANT SELECT ON pgembed._setting, pgembed._model, pgembed._embedding, pgembed._l
 GRANT SELECT ON pgembed._adapter, pgembed.adapters TO PUBLIC;
 GRANT SELECT ON pgembed.filters_used TO PUBLIC;
 GRANT SELECT ON pgembed.model_changes TO PUBLIC;
+-- All but what has keys of rows.
+GRANT SELECT (table_name, column_name, new_column, old_model, new_model, new_fingerprint, state, build_index) ON pgembed._model_change TO PUBLIC;
 GRANT SELECT ON pgembed._worker, pgembed.workers TO PUBLIC;
 GRANT SELECT ON pgembed.failures, pgembed.work_in_progress TO PUBLIC;
 GRANT SELECT ON pgembed.models, pgembed.embeddings, pgembed.linkers, pgembed.codecs, pgembed.codes, pgembed.calibrations TO PUBLIC;

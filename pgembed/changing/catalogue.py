@@ -139,6 +139,16 @@ def step(write: Writer, column: Column, state: str, *, error: str | None = None)
     )
 
 
+def allow_index(write: Writer, column: Column, allowed: bool) -> None:
+    """Write whether workers are to build the indexes that the new column lacks."""
+    write(
+        column.table,
+        "UPDATE pgembed._model_change SET build_index = $3 WHERE table_name = $1::oid::regclass AND column_name = $2",
+        ["oid", "name", "bool"],
+        [column.table.oid, column.name, allowed],
+    )
+
+
 def counting(write: Writer, column: Column, done: int) -> None:
     """Write from where the rate of filling is counted."""
     write(

@@ -8,9 +8,6 @@ from pgembed import columns, indexing
 from pgembed.columns import Column, quote
 from pgembed.database import Database
 
-# pgvector's own.
-_MOST_DIMS = {"vector": 2000, "halfvec": 4000}
-
 
 @dataclass(frozen=True)
 class Missing:
@@ -29,9 +26,9 @@ def missing(db: Database, old: Column, new: Column) -> list[Missing]:
     """The vector indexes of the old column that the new one has no like of; by default the one that refresh builds over a large table."""
     wanted = _like(db, old, new)
     there = {tail for tail, _ in _like(db, new, new)}
-    if not wanted and not there and _is_large(db, old):
+    if not wanted and not there and indexing.is_large(db, old):
         wanted = [(f"USING hnsw ({new.sql} {new.vector_schema}.{new.type}_{columns.OPCLASSES[new.metric]})", True)]
-    if new.dim is None or new.dim > _MOST_DIMS.get(new.type, 0):
+    if not indexing.fits(new):
         return []
     return [Missing(tail, whole) for tail, whole in wanted if tail not in there]
 
@@ -47,15 +44,10 @@ def build(db: Database, old: Column, new: Column) -> int:
     found = missing(db, old, new)
     if not found:
         return 0
-    before = db.execute(
-        "SELECT pg_catalog.current_setting('maintenance_work_mem') AS now, setting::pg_catalog.int8 AS kb"
-        " FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'"
-    )[0]
-    needed = int(max(0.0, new.rows) * ((new.dim or 0) * 4 + 512) / 1024)
-    _set(db, f"{min(indexing.INDEX_MEMORY_LIMIT, max(int(before['kb']), needed))}kB")
+    before = indexing.set_memory(db, indexing.memory(db, new, new.rows))
     for statement in statements(new, found, concurrently=False):
         db.execute(statement)
-    _set(db, str(before["now"]))
+    indexing.set_memory(db, before)
     return len(found)
 
 
@@ -88,15 +80,3 @@ def _like(db: Database, column: Column, named: Column) -> list[tuple[str, bool]]
 def _option(said: str) -> str:
     name, _, value = said.partition("=")
     return f"{quote(name)} = {columns.literal(value)}"
-
-
-def _is_large(db: Database, column: Column) -> bool:
-    counted = db.execute(
-        f"SELECT pg_catalog.count(*) AS n FROM (SELECT FROM {column.table.sql} AS t WHERE t.{column.sql} IS NOT NULL"
-        f" LIMIT {indexing.INDEX_ROWS}) AS c"
-    )
-    return int(counted[0]["n"]) >= indexing.INDEX_ROWS
-
-
-def _set(db: Database, value: str) -> None:
-    db.execute("SELECT pg_catalog.set_config('maintenance_work_mem', $1, true)", ["pg_catalog.text"], [value])

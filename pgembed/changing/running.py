@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgembed import errors, following
-from pgembed.changing import catalogue, indexes, preparing, reporting, switching
+from pgembed import errors, following, indexing
+from pgembed.changing import catalogue, concurrently, indexes, preparing, reporting, switching
 from pgembed.changing.catalogue import Change
 from pgembed.columns import Column, Writer
 from pgembed.conditions import ModelLike
@@ -65,6 +65,8 @@ def _go_on(db: Database, write: Writer, fill: Fill, column: Column, wanted: Want
         change = preparing.add_column(db, write, column, wanted.model, PATIENCE_SECONDS)
         db.commit()
     _must_be_same(change, wanted.model)
+    catalogue.allow_index(write, column, wanted.build_index)
+    db.commit()
     if change.switched:
         db.notice(
             f"{column.label} is of model {change.new_model} already",
@@ -152,19 +154,29 @@ def _fill(db: Database, write: Writer, fill: Fill, table: str, name: str) -> Non
 def _index(db: Database, write: Writer, change: Change, *, build: bool) -> bool:
     """Build the indexes that the new column lacks, or say which; returns whether there is none left."""
     old, new = change.column, change.must_have_other()
-    with following.as_owner(db, old.table):
-        found = indexes.missing(db, old, new)
+
+    def missing() -> list[indexes.Missing]:
+        with following.as_owner(db, old.table):
+            return indexes.missing(db, old, new)
+
     catalogue.step(write, old, "indexing")
     db.commit()
+    found = missing()
     if not found:
         return True
-    if not build:
+    done = concurrently.by_worker(db, old.table, lambda: bool(missing())) if build else False
+    if done:
+        return True
+    found = missing()
+    if done is False:
         listed = "; ".join(indexes.statements(new, found, concurrently=True))
-        db.notice(f"{old.label}: {change.new_column} lacks {len(found)} index", hint=f"{listed}; then the same CALL again goes on.")
+        why = ", and no worker builds it" if build else ""
+        db.notice(f"{old.label}: {change.new_column} lacks {len(found)} index{why}", hint=f"{listed}; then the same CALL again goes on.")
         return False
     db.notice(
         f"{old.label}: {len(found)} index over {change.new_column} is built now, and writers of {old.table.name} wait until it is",
-        hint="With build_index => false the call stops here and names the CREATE INDEX CONCURRENTLY that does not let them wait.",
+        hint="A worker would build it concurrently: pgembed worker, in a shell. With build_index => false the call stops here and names the"
+        " CREATE INDEX CONCURRENTLY for you to run.",
     )
     with following.as_owner(db, old.table):
         indexes.build(db, old, new)
@@ -201,8 +213,7 @@ def _alone(db: Database, column: Column) -> AbstractContextManager[None]:
     @contextmanager
     def locked() -> Iterator[None]:
         types, values = ["pg_catalog.int4", "pg_catalog.int8"], [_LOCK, column.table.oid]
-        # an OID may be above what an int4 has
-        key = "$1, ($2 - CASE WHEN $2 > 2147483647 THEN 4294967296 ELSE 0 END)::pg_catalog.int4"
+        key = f"$1, {indexing.key(2)}"
         if not db.execute(f"SELECT pg_catalog.pg_try_advisory_lock({key}) AS got", types, values)[0]["got"]:
             raise errors.NotReady(
                 f"another session is changing the model of a column of {column.table.name}",

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pgembed import errors, following, progress, vectors
-from pgembed.codes import adding
+from pgembed import columns, errors, following, progress, vectors
+from pgembed.codes import adding, catalogue
 from pgembed.codes.catalogue import Code
 from pgembed.columns import Column, quote
 from pgembed.database import Database, Row
 from pgembed.models import threads
+from pgembed.refresh import read_committed
 
 if TYPE_CHECKING:
     from pgembed.codecs.contract import Codec
@@ -62,6 +64,41 @@ class Leaf:
 Batch = Callable[[Leaf, tuple[str, str], bool], int]
 
 
+class _Filled:
+    """A column of codes and the one that they are of, by their names of now: a change of the model renames columns between two batches."""
+
+    def __init__(self, db: Database, code: Code, column: Column) -> None:
+        self.code = code
+        self.column = column
+        self.batch = _batch(db, code, column)
+
+    def look(self, db: Database) -> None:
+        """Describe them anew, if need be; their names hold until the transaction ends. As the table's owner.
+
+        Raises:
+            errors.NotReady: the codes have another name, or are gone.
+            errors.UnknownColumn, errors.DatatypeMismatch, errors.DimensionMismatch: see `Code.must_serve`.
+        """
+        table = self.code.table
+        db.execute(f"LOCK TABLE ONLY {table.sql} IN ROW EXCLUSIVE MODE")
+        found = db.execute(
+            "SELECT c.embedding_column FROM pgembed._code AS c WHERE c.table_name = $1::pg_catalog.oid::pg_catalog.regclass"
+            " AND c.column_name = $2",
+            ["pg_catalog.oid", "pg_catalog.name"],
+            [table.oid, self.code.name],
+        )
+        if not found:
+            raise errors.NotReady(
+                f"{self.code.label} was dropped or renamed while it was filled",
+                hint="SELECT column_name FROM pgembed.codes shows its name of now; what is filled stays so.",
+            )
+        if found[0]["embedding_column"] != self.code.embedding_column:
+            self.code = catalogue.code(db, table, self.code.name)
+            self.column = columns.column(db, str(table.oid), self.code.embedding_column)
+            self.code.must_serve(self.column)
+            self.batch = _batch(db, self.code, self.column)
+
+
 def fill(db: Database, write: Writer, code: Code, column: Column, batch_size: int | None) -> Tally:
     """Give every row with a vector its code; see `pgembed.fill_code` in SQL.
 
@@ -97,18 +134,10 @@ def fill(db: Database, write: Writer, code: Code, column: Column, batch_size: in
             " a hundred times as long as its code",
             hint="Where searches can do without that index for a while, or for good once codes are indexed, drop it first.",
         )
-    batch = _batch(db, code, column)
-    for turn in range(PATIENT_ROUNDS + 1):
-        with following.as_owner(db, column.table):
-            leaves = _leaves(db, column)
-        tally.done, tally.pages = 0, sum(leaf.pages for leaf in leaves)
-        waiting = turn == PATIENT_ROUNDS
-        for leaf in leaves:
-            _fill_leaf(db, code, column, leaf, batch, tally, 1 if waiting else batch_size, waiting=waiting, commits=commits)
-        with following.as_owner(db, column.table):
-            left = pending(db, code)
-        if not left:
-            break
+    filled = _Filled(db, code, column)
+    # at another level a transaction would know columns by their names of before
+    with read_committed(db) if commits else nullcontext():
+        left = _fill_all(db, filled, tally, batch_size, commits=commits)
     if left:
         raise errors.NotReady(
             f"{left} rows of {code.label} still have no code",
@@ -129,6 +158,24 @@ def fill(db: Database, write: Writer, code: Code, column: Column, batch_size: in
         else None,
     )
     return tally
+
+
+def _fill_all(db: Database, filled: _Filled, tally: Tally, batch_size: int, *, commits: bool) -> int:
+    """Round after round; how many rows are left."""
+    table = filled.column.table
+    for turn in range(PATIENT_ROUNDS + 1):
+        with following.as_owner(db, table):
+            leaves = _leaves(db, filled.column)
+        tally.done, tally.pages = 0, sum(leaf.pages for leaf in leaves)
+        waiting = turn == PATIENT_ROUNDS
+        for leaf in leaves:
+            _fill_leaf(db, filled, leaf, tally, 1 if waiting else batch_size, waiting=waiting, commits=commits)
+        with following.as_owner(db, table):
+            filled.look(db)
+            left = pending(db, filled.code)
+        if not left:
+            return 0
+    return left
 
 
 def pending(db: Database, code: Code) -> int:
@@ -203,15 +250,14 @@ def _leaves(db: Database, column: Column) -> list[Leaf]:
     return [Leaf(row["sql"], int(row["pages"]), max(0.0, float(row["density"] or 0))) for row in rows if row["kind"] == "r"]
 
 
-def _fill_leaf(
-    db: Database, code: Code, column: Column, leaf: Leaf, batch: Batch, tally: Tally, size: int, *, waiting: bool, commits: bool
-) -> None:
-    most = min(size, max(1, MOST_BYTES // (4 * max(1, column.dim or 1))))
+def _fill_leaf(db: Database, filled: _Filled, leaf: Leaf, tally: Tally, size: int, *, waiting: bool, commits: bool) -> None:
+    most = min(size, max(1, MOST_BYTES // (4 * max(1, filled.column.dim or 1))))
     at, step = 0, max(1, int(most / leaf.density)) if leaf.density else 1
     while at < leaf.pages:
         db.check_interrupts()
-        with following.as_owner(db, column.table):
-            written = batch(leaf, (f"({at},0)", f"({at + step},0)"), waiting)
+        with following.as_owner(db, filled.column.table):
+            filled.look(db)
+            written = filled.batch(leaf, (f"({at},0)", f"({at + step},0)"), waiting)
         if commits:
             db.commit()
         tally.filled += written
@@ -221,7 +267,7 @@ def _fill_leaf(
             step *= 2  # how many rows are on a page nobody has counted
         elif written > most and step > 1:
             step = max(1, step * most // written)
-        _tell_progress(db, code, tally)
+        _tell_progress(db, filled.code, tally)
 
 
 def _tell_progress(db: Database, code: Code, tally: Tally) -> None:

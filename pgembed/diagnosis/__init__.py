@@ -24,6 +24,7 @@ def examine(db: Database) -> list[Finding]:
     for column in _columns(db):
         found += [*embedded.of(db, column), *queue.of(db, column)]
     found += [*embedded.invalid_indexes(db), *measured.codecs(db), *measured.codes(db), *measured.calibrations(db)]
+    found += [*measured.adapters(db), *queue.workers(db)]
     return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
 
 

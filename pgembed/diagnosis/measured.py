@@ -26,6 +26,24 @@ def calibrations(db: Database) -> Iterator[Finding]:
         )
 
 
+def adapters(db: Database) -> Iterator[Finding]:
+    """Maps that no query goes through, because the column's vectors are of another model by now."""
+    rows = db.execute(
+        "SELECT pg_catalog.format('%I.%I', n.nspname, t.relname) AS named, t.relname, a.column_name, a.kind, a.model, a.column_model"
+        " FROM pgembed.adapters AS a JOIN pg_catalog.pg_class AS t ON t.oid = a.table_name"
+        " JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace"
+        " WHERE NOT a.in_force AND pg_catalog.pg_has_role(t.relowner, 'USAGE') ORDER BY 1, 3"
+    )
+    for row in rows:
+        yield Finding(
+            WARNING,
+            f"{row['relname']}.{row['column_name']}",
+            f"its adapter, of kind {row['kind']} and for queries of model {row['model']}, is not in force: the vectors are of another model"
+            f" now, {row['column_model']}, and queries are compared with them as that makes them",
+            f"SELECT pgembed.drop_adapter({text(row['named'])}, {text(row['column_name'])})",
+        )
+
+
 def codecs(db: Database) -> Iterator[Finding]:
     """Codecs without what they were made of."""
     rows = db.execute(

@@ -10,6 +10,24 @@ from pgembed.database import Database
 from pgembed.diagnosis.findings import ERROR, NOTE, WARNING, Finding, named, text
 
 
+def workers(db: Database) -> Iterator[Finding]:
+    """Workers that leave columns to others, of the caller's or for the caller's tables: what they say names these."""
+    rows = db.execute(
+        "SELECT w.name, w.host, w.problem FROM pgembed.workers AS w JOIN pg_catalog.pg_stat_activity AS a ON a.pid = w.pid"
+        " WHERE w.problem IS NOT NULL AND w.state <> 'gone' AND (pg_catalog.pg_has_role(a.usesysid, 'USAGE') OR EXISTS ("
+        "SELECT FROM pgembed._embedding AS e JOIN pg_catalog.pg_class AS t ON t.oid = e.table_name"
+        " WHERE pg_catalog.pg_has_role(t.relowner, 'USAGE') AND pg_catalog.pg_has_role(a.usesysid, t.relowner, 'USAGE'))) ORDER BY 1"
+    )
+    for row in rows:
+        yield Finding(
+            WARNING,
+            f"worker {row['name']}",
+            f"{row['problem']}; its log on {row['host'] or 'its machine'} says more",
+            # what it can do here the server can do: whatever is wrong there, and shows here too if it is not that machine's fault
+            "CALL pgembed.work()",
+        )
+
+
 def of(db: Database, column: Column) -> Iterator[Finding]:
     """What is wrong with the work on a column. Nothing is said of columns that are refreshed by hand alone, but for failed rows."""
     if column.type not in VECTOR_TYPES or column.source_function is None:

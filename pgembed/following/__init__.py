@@ -3,7 +3,7 @@
 All of them are the table owner's, in the table's schema. The source is evaluated by them alone, with the owner's rights: the triggers'
 functions are SECURITY DEFINER, and whoever else evaluates the source becomes the owner first (`as_owner`).
 
-Up to six triggers stand on a table for one column: `marking` says what the row trigger on UPDATE does, `syncing` what those at the end of
+Up to seven triggers stand on a table for one column: `marking` says what the row trigger on UPDATE does, `syncing` what those at the end of
 a statement do, `byhand` what becomes of vectors that somebody else writes.
 """
 
@@ -52,6 +52,8 @@ def follow(
             f" EXECUTE FUNCTION {function}()"
         )
         db.execute(f"ALTER TABLE {found.sql} ENABLE ALWAYS TRIGGER {quote(late)}")
+    moved = _named(trigger, "moved")
+    db.execute(f"CREATE TRIGGER {quote(moved)} {marking.moved(followed)} EXECUTE FUNCTION {function}('moved')")
     for which, event in syncing.triggers(followed, everywhere=others).items():
         db.execute(f"CREATE TRIGGER {quote(_named(trigger, which))} {event} EXECUTE FUNCTION {syncing.function(followed, function)}()")
     for which, event in byhand.triggers(followed).items():
@@ -90,6 +92,7 @@ _PREFIXES = {
     "hand_insert": "by_hand_insert_",
     "hand_update": "by_hand_",
     "late": "zy_",
+    "moved": "moved_",
 }
 
 
@@ -115,6 +118,9 @@ DECLARE
 BEGIN
 IF TG_LEVEL = 'STATEMENT' THEN
 {written}
+ELSIF TG_NARGS > 0 AND TG_ARGV[0] = 'moved' THEN
+    NEW.{followed.hashed} := '\\x00'::bytea;
+    RETURN NEW;
 ELSIF TG_NARGS > 0 THEN
 {by_hand}
 END IF;

@@ -31,9 +31,21 @@ EXCEPTION WHEN OTHERS THEN
         NEW.{hashed} := '\\x00'::bytea;
     EXCEPTION WHEN undefined_column THEN
         NULL;  -- it was renamed or dropped
-    END;
+    END;{_collect_late(followed)}
     RETURN NEW;
 END;"""
+
+
+def _collect_late(followed: Followed) -> str:
+    """The same where the source of the row fails, perhaps only that of before: whoever embeds at once finds out, and says why."""
+    collect = syncing.collect(followed)
+    if not collect:
+        return ""
+    return f"""
+    BEGIN{collect}
+    EXCEPTION WHEN OTHERS THEN
+        NULL;  -- pgembed is gone, or the hash column
+    END;"""
 
 
 def _write(followed: Followed, now: str) -> str:
@@ -65,6 +77,20 @@ def late_condition(followed: Followed) -> str:
     # as text, for not every type can be compared
     changed = " OR ".join(f"OLD.{quote(name)}::text IS DISTINCT FROM NEW.{quote(name)}::text" for name in read)
     return f" WHEN ({changed})"
+
+
+def moved(followed: Followed) -> str:
+    """What stands between the name of one more trigger and EXECUTE, for rows that have failed and get another key.
+
+    Why a row has failed is kept under its key, so it is tried again under the new one.
+    """
+    keys = [key for key, _ in followed.table.keys]
+    # as text, for not every type can be compared
+    changed = " OR ".join(f"OLD.{key}::text IS DISTINCT FROM NEW.{key}::text" for key in keys)
+    return (
+        f"BEFORE UPDATE OF {', '.join(keys)} ON {followed.table.sql} FOR EACH ROW"
+        f" WHEN (NEW.{followed.hashed} = '\\xff'::bytea AND ({changed}))"
+    )
 
 
 def _row(followed: Followed, row: str) -> str:

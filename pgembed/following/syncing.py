@@ -14,6 +14,10 @@ from pgembed.following.rules import Followed
 # Tells the statement's trigger that there is something to do, without a call of Python. It is put back where a savepoint is, and decides
 # nothing else: anybody may set it.
 _FLAG = "pgembed.touched"
+_TOUCHED = f"pg_catalog.current_setting('{_FLAG}', true) OPERATOR(pg_catalog.=) 'on'"
+
+# No worker sleeps, as sql/functions/workers.sql says it. A condition of a trigger costs less than a call of PL/pgSQL.
+_NOBODY_SLEEPS = "pg_catalog.pg_try_advisory_xact_lock_shared(1885824365, 2002873189)"
 
 
 def triggers(followed: Followed, *, everywhere: bool) -> dict[str, str]:
@@ -25,12 +29,14 @@ def triggers(followed: Followed, *, everywhere: bool) -> dict[str, str]:
     if followed.rules.sync == "manual":
         return {}
     table = followed.table.sql
-    rows = "" if followed.rules.at_once == 0 else " REFERENCING NEW TABLE AS inserted"
+    waking = followed.rules.at_once == 0
+    rows = "" if waking else " REFERENCING NEW TABLE AS inserted"
     read = None if everywhere else followed.source.columns
     listed = "" if read is None else f" OF {', '.join(quote(column) for column in read)}"
     return {
-        "insert": f"AFTER INSERT ON {table}{rows} FOR EACH STATEMENT",
-        "update": f"AFTER UPDATE{listed} ON {table} FOR EACH STATEMENT",
+        "insert": f"AFTER INSERT ON {table}{rows} FOR EACH STATEMENT" + (f" WHEN (NOT {_NOBODY_SLEEPS})" if waking else ""),
+        "update": f"AFTER UPDATE{listed} ON {table} FOR EACH STATEMENT"
+        + f" WHEN ({_TOUCHED}{f' AND NOT {_NOBODY_SLEEPS}' if waking else ''})",
     }
 
 
@@ -62,7 +68,6 @@ def body(followed: Followed) -> str:
     at_once = followed.rules.at_once
     if at_once == 0:
         return ""
-    untouched = f"current_setting('{_FLAG}', true) IS DISTINCT FROM 'on'"
     limit, wake = "", ""
     if at_once is not None:
         limit = f" LIMIT {at_once + 1}"
@@ -74,8 +79,6 @@ def body(followed: Followed) -> str:
     return f"""BEGIN
     IF TG_OP = 'INSERT' THEN
         keys := ARRAY(SELECT {followed.table.key_text("t")} FROM inserted AS t WHERE {followed.state("t")} = 'pending'{limit});
-    ELSIF {untouched} THEN
-        RETURN NULL;
     ELSE
         keys := pgembed._take_touched({literal(followed.label)}, {_PLACE});
     END IF;{wake}

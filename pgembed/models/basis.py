@@ -1,10 +1,11 @@
-"""basis: orthogonal matrices in which a model may give its vectors. A vector v is given as ``matrix @ v``.
+"""basis: square matrices in which a model may give its vectors. A vector v is given as ``matrix @ v``.
 
-An orthogonal matrix keeps every L2 distance, inner product and cosine, so searches find the same; what changes is what a part of a vector
-means. In a ``rotation`` every dimension carries as much as any other, so that signs make good codes (RaBitQ, Gao and Long 2024,
-https://arxiv.org/abs/2405.12497). In a ``pca`` basis the first dimensions carry the most, so that ``subvector(e, 1, m)`` is the best
-short vector; with queries it is LeanVec's (Tepper et al. 2023, https://arxiv.org/abs/2312.16335), which spends dimensions on what queries
-ask for.
+Orthogonal ones, ``rotation`` and ``pca``, keep every L2 distance, inner product and cosine, so searches find the same; what changes is what
+a part of a vector means. In a ``rotation`` every dimension carries as much as any other, so that signs make good codes (RaBitQ, Gao and
+Long 2024, https://arxiv.org/abs/2405.12497). In a ``pca`` basis the first dimensions carry the most, so that ``subvector(e, 1, m)`` is the
+best short vector; with queries it is LeanVec's (Tepper et al. 2023, https://arxiv.org/abs/2312.16335), which spends dimensions on what
+queries ask for. An ``adapter`` was fitted to labels (``pgembed.spaces.labels``), and shall change what is near; it is invertible, so that
+no two vectors become one.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 # A decomposition of more takes minutes, and a larger matrix is more than a value of PostgreSQL's should be: 64 MB.
 MOST_DIMENSIONS = 4096
 
+# That register_model() makes.
 BASES = ("none", "rotation", "pca")
+ADAPTER = "adapter"
+# The greatest of its singular values may be so many times the least: beyond that float32 loses what the least one carries.
+MOST_CONDITION = 1e4
 
 # Distances may change by so much, for vectors of length 1.
 TOLERANCE = 1e-5
@@ -129,6 +134,29 @@ def checked(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
     return matrix
 
 
+def adapter(matrix: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The matrix of an adapter as float32, shape (dim, dim), once it is certain that it can be undone.
+
+    Raises:
+        DimensionMismatch: it is no square of finite numbers, or is not invertible in float32.
+    """
+    import numpy as np
+
+    exact = matrix.astype(np.float64)
+    if exact.ndim != 2 or exact.shape[0] != exact.shape[1] or not np.isfinite(exact).all():
+        raise errors.DimensionMismatch(
+            f"an adapter must be a square matrix of finite numbers, not of shape {exact.shape}", hint="Fit the adapter anew."
+        )
+    with threads.signals_blocked():
+        values = np.linalg.svd(exact, compute_uv=False)
+    if not values[-1] * MOST_CONDITION >= values[0] > 0:
+        raise errors.DimensionMismatch(
+            f"the adapter takes directions away: its least singular value is {values[-1]:.2g}, its greatest {values[0]:.2g}",
+            hint="Fit it to more labels, or of a smaller rank.",
+        )
+    return exact.astype(np.float32)
+
+
 def to_bytes(matrix: NDArray[np.float32]) -> bytes:
     """The matrix row by row, as little-endian float32."""
     return matrix.astype("<f4").tobytes()
@@ -139,11 +167,13 @@ def digest(matrix: NDArray[np.float32]) -> str:
     return hashlib.sha256(to_bytes(matrix)).hexdigest()
 
 
-def from_bytes(stored: bytes | None, dim: int) -> NDArray[np.float32]:
+def from_bytes(stored: bytes | None, dim: int, kind: str = "rotation") -> NDArray[np.float32]:
     """The inverse of ``to_bytes``: float32, shape (dim, dim), C-contiguous.
 
+    Args:
+        kind: name of the basis.
     Raises:
-        DimensionMismatch: there are fewer or more bytes, or the matrix is evidently not orthogonal.
+        DimensionMismatch: there are fewer or more bytes, or the matrix is evidently not orthogonal, where it is no adapter.
     """
     with threads.signals_blocked():
         import numpy as np
@@ -154,6 +184,10 @@ def from_bytes(stored: bytes | None, dim: int) -> NDArray[np.float32]:
             f"the stored basis has {found} bytes, expected {4 * dim * dim} for {dim} dimensions", hint="Register the model anew."
         )
     matrix = np.frombuffer(stored, "<f4").reshape(dim, dim).astype(np.float32)
+    if kind == ADAPTER:
+        if not np.isfinite(matrix).all():
+            raise errors.DimensionMismatch("the stored adapter has numbers that are not finite", hint="Fit it anew: pgembed.fit_adapter().")
+        return matrix
     # One random vector there and back: a thousandth of the whole check, for a session's first use of the model.
     probe = np.random.Generator(np.random.PCG64(dim)).standard_normal(dim).astype(np.float32)
     back = matrix.T @ (matrix @ probe)

@@ -27,7 +27,7 @@ class ModelInfo:
         precision: of the weights: fp32, int8, or remote where they are elsewhere.
         layers: how many layers of the encoder are used; 0 where it has none.
         query_prompt, document_prompt: put before every text of that role; '' for nothing.
-        basis: none, rotation or pca: the orthogonal basis that vectors are given in.
+        basis: none, rotation or pca: the orthogonal basis that vectors are given in; or adapter: see `pgembed.models.basis`.
         source, source_sha256, source_revision: where the weights came from, for people; '' where nobody knows.
         revision: 1, 2, ... of this name; a revision never changes.
         fingerprint: SHA-256 over all that decides the vectors: two models of one fingerprint give the same ones.

@@ -2,7 +2,7 @@
 
 Prompts before a text, a prefix of the vector (Matryoshka representations, Kusupati et al. 2022, https://arxiv.org/abs/2205.13147), fewer
 layers (2D Matryoshka, Li et al. 2024, https://arxiv.org/abs/2402.14776; Starbucks, Zhuang et al. 2024,
-https://arxiv.org/abs/2410.13230), an orthogonal basis.
+https://arxiv.org/abs/2410.13230), an orthogonal basis, an adapter.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgembed import errors
+from pgembed.models.basis import ADAPTER
 from pgembed.models.contract import Encoded, Model, ModelInfo, Role, no_check
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ class Adapted:
     Args:
         base: already with as many layers as ``info`` has.
         info: as ``derive`` made it.
-        basis: float32, shape (dim, dim), orthogonal; a vector v is given as ``basis @ v``. None for none.
+        basis: float32, shape (dim, dim); a vector v is given as ``basis @ v``, where it is an adapter and vectors have length 1, at that
+            length again. None for none.
     """
 
     def __init__(self, base: Model, info: ModelInfo, basis: NDArray[np.float32] | None = None) -> None:
@@ -116,6 +118,8 @@ class Adapted:
             vectors = _normalized(vectors)
         if self._basis is not None:
             vectors = _turned(vectors, self._basis)
+            if self._info.basis == ADAPTER and self._info.normalized:
+                vectors = _normalized(vectors)
         import numpy as np
 
         return Encoded(np.ascontiguousarray(vectors), made.truncated)

@@ -1,11 +1,15 @@
-"""labels: an adapter of low rank from a user's own pairs of a query and a row, with what it gains on queries that it has not seen."""
+"""labels: an adapter of low rank from a user's own pairs of a query and a row, with what it gains on queries that it has not seen.
+
+It changes queries only, from one moment to the next, and rows stay as they are. Or it changes queries and rows, and becomes a model of its
+own: then rows are compared with each other by what the labels say, too, and they have to be embedded anew.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgembed import columns, errors, sampling, text, vectors
+from pgembed import columns, errors, registration, sampling, text, vectors
 from pgembed.codes import queries
 from pgembed.columns import Column, Table, Writer, quote
 from pgembed.database import Database
@@ -31,6 +35,7 @@ class Request:
         pairs: a table, as regclass writes it.
         query_column, key_column, label_column: of it: a text; the key of a row as text; whether the two belong together, a boolean or a
             number of which what is above 0 says yes. label_column is None where all do.
+        new_model: name of the model that queries and rows are to be embedded with; None for an adapter of the queries.
     """
 
     pairs: str | None
@@ -39,11 +44,12 @@ class Request:
     label_column: str | None
     rank: int | None
     seed: int | None
+    new_model: str | None = None
 
 
 @dataclass(frozen=True)
 class Gain:
-    """A measure on held-back queries: before, after, and how many queries; ``installed`` says whether the adapter is in force."""
+    """A measure on held-back queries: before, after, and how many queries; ``installed``: the adapter is in force, the model registered."""
 
     measure: str
     before: float
@@ -53,14 +59,15 @@ class Gain:
 
 
 def fit(db: Database, write: Writer, column: Column, ask: Request) -> list[Gain]:
-    """Fit an adapter, measure it, and put it in force where it helps; see `pgembed.fit_adapter` in SQL.
+    """Fit an adapter, measure it, and put it in force, or make a model of it, where it helps; see `pgembed.fit_adapter` in SQL.
 
     It helps where the mean gain in MRR on held-back queries is greater than its standard error and recall does not fall.
 
     Raises:
         errors.NullNotAllowed, errors.InvalidParameter: an argument is out of range, or there are too few labelled queries.
         errors.NotSupported: the column is over chunks, or was adopted without a model.
-        errors.DuplicateObject: the column has an adapter.
+        errors.DuplicateObject: the column has an adapter; or new_model is installed.
+        errors.InsufficientPrivilege: only a superuser makes models.
         errors.UnknownColumn, errors.DatatypeMismatch, errors.WrongObjectType, errors.StatementRefused: pairs is no such table.
     """
     with threads.signals_blocked():
@@ -77,6 +84,9 @@ def fit(db: Database, write: Writer, column: Column, ask: Request) -> list[Gain]
     if not 1 <= ask.rank <= dim:
         raise errors.InvalidParameter(f"rank must be from 1 to {dim}, not {ask.rank}", hint="8 is the default; few labels bear few ranks.")
     adapters.must_be_free(db, column)
+    both = ask.new_model is not None
+    if ask.new_model is not None:
+        registration.may_register(db, ask.new_model)
     labelled = _labelled(db, column, ask, model.info.dim)
     order = np.random.default_rng(ask.seed).permutation(len(labelled.asked)).tolist()
     count = min(_MOST_HELD, round(_HELD_SHARE * len(order)))
@@ -86,16 +96,24 @@ def fit(db: Database, write: Writer, column: Column, ask: Request) -> list[Gain]
     ]
     whole = lowrank.Labelled(np.concatenate(made), labelled.rows, labelled.near, labelled.far)
     held, training = whole.some(order[:count]), whole.some(order[count:])
-    found = lowrank.fit(training, ask.rank, column.metric, ask.seed, normalized=model.info.normalized, check=db.check_interrupts)
-    searched = measuring.Rows(held.rows, column.metric)
+    normalized = model.info.normalized
+    found = lowrank.fit(training, ask.rank, column.metric, ask.seed, normalized=normalized, both=both, check=db.check_interrupts)
     before, after = (
-        measuring.ranks(asked, searched, held.near, db.check_interrupts) for asked in (held.queries, found.apply(held.queries))
+        measuring.ranks(asked, measuring.Rows(rows, column.metric), held.near, db.check_interrupts)
+        for asked, rows in ((held.queries, held.rows), (found.apply(held.queries), found.apply(held.rows) if both else held.rows))
     )
     recalls = [float(measuring.recalls(one, K).mean()) for one in (before, after)]
     rises = measuring.reciprocals(after, K) - measuring.reciprocals(before, K)
     means = [float(measuring.reciprocals(one, K).mean()) for one in (before, after)]
     helps = float(rises.mean()) > float(rises.std(ddof=1)) / count**0.5 and recalls[1] >= recalls[0]
-    if helps:
+    if helps and ask.new_model is not None:
+        registration.register_adapted(db, ask.new_model, model.info, found.whole())
+        db.notice(
+            f"model {ask.new_model} gives what {model.info.name} gives, changed as the labels say",
+            hint=f"CALL pgembed.change_model('{column.table.shown}', '{ask.new_model}', '{column.name}') embeds the rows of {column.label}"
+            " with it, and shows what moves before it switches.",
+        )
+    elif helps:
         measured: dict[str, object] = {
             "queries": count,
             "rows": len(held.rows),
@@ -110,8 +128,9 @@ def fit(db: Database, write: Writer, column: Column, ask: Request) -> list[Gain]
             hint=f"SELECT pgembed.drop_adapter('{column.table.shown}', '{column.name}') takes it back.",
         )
     else:
+        what = "model is not made" if both else "adapter is not installed"
         db.warning(
-            f"the adapter is not installed: on {count} held-back queries it gains nothing that could not be chance",
+            f"the {what}: on {count} held-back queries it gains nothing that could not be chance",
             hint="More labelled queries, or a smaller rank, may help.",
         )
     return [Gain("recall@10", recalls[0], recalls[1], count, helps), Gain("MRR@10", means[0], means[1], count, helps)]

@@ -1,4 +1,4 @@
-"""lowrank: a small change of queries, W = I + A B', learnt from which rows should be near which query.
+"""lowrank: a small change of queries, W = I + A B', learnt from which rows should be near which query; or of queries and rows alike.
 
 Trained as contrastive models are (InfoNCE, van den Oord et al. 2018, https://arxiv.org/abs/1807.03748): among its own row, rows of other
 queries of the batch, rows of the table at random and rows that are labelled as wrong, the softmax of a query's similarities shall give the
@@ -53,7 +53,16 @@ class Labelled:
         return Labelled(self.queries[list(at)], self.rows, [self.near[i] for i in at], [self.far[i] for i in at])
 
 
-def fit(labelled: Labelled, rank: int, metric: str, seed: int, *, normalized: bool = True, check: Callable[[], None] = no_check) -> Map:
+def fit(
+    labelled: Labelled,
+    rank: int,
+    metric: str,
+    seed: int,
+    *,
+    normalized: bool = True,
+    both: bool = False,
+    check: Callable[[], None] = no_check,
+) -> Map:
     """The change of queries that serves left-out ones best; where none does, its matrix is zero.
 
     Args:
@@ -61,6 +70,7 @@ def fit(labelled: Labelled, rank: int, metric: str, seed: int, *, normalized: bo
         rank: of the change, from 1 to dim.
         seed: the same one gives the same numbers on the same machine.
         normalized: what comes out is given the length 1.
+        both: the rows go through the same change, so that one space becomes another one.
         check: called at every step; what it raises passes through.
     """
     with threads.signals_blocked():
@@ -80,10 +90,11 @@ def fit(labelled: Labelled, rank: int, metric: str, seed: int, *, normalized: bo
     def made(share: float) -> Map:
         return Map((share * left).astype(np.float32), bias, right.astype(np.float32), normalized)
 
-    searched, wanted = _fewer(left_out, metric, chance)
+    searched, wanted = _fewer(left_out, chance)
 
     def worth(candidate: Map) -> float:
-        found = measuring.ranks(candidate.apply(left_out.queries), searched, wanted, check)
+        place = measuring.Rows(candidate.apply(searched) if both else searched, metric)
+        found = measuring.ranks(candidate.apply(left_out.queries), place, wanted, check)
         # the rank itself says more of few queries than whether it is below 10
         return float(np.mean([1 / one[0] for one in found]))
 
@@ -92,7 +103,7 @@ def fit(labelled: Labelled, rank: int, metric: str, seed: int, *, normalized: bo
     for step in range(1, STEPS + 1):
         check()
         batch = chance.choice(len(queries), min(_BATCH, len(queries)), replace=False)
-        optimiser.step(_slopes(training, queries, rows, batch, left, right, chance))
+        optimiser.step(_slopes(training, queries, rows, batch, left, right, chance, both=both))
         if step % _LOOK == 0:
             for share in _SHARES:
                 candidate = made(share)
@@ -102,7 +113,7 @@ def fit(labelled: Labelled, rank: int, metric: str, seed: int, *, normalized: bo
     return best
 
 
-def _fewer(labelled: Labelled, metric: str, chance: np.random.Generator) -> tuple[measuring.Rows, list[list[int]]]:
+def _fewer(labelled: Labelled, chance: np.random.Generator) -> tuple[NDArray[np.float32], list[list[int]]]:
     """The wanted rows and some others, for a look now and then, and where the wanted ones are among them."""
     import numpy as np
 
@@ -111,7 +122,7 @@ def _fewer(labelled: Labelled, metric: str, chance: np.random.Generator) -> tupl
     chosen = sorted(own | set(others))
     place = {position: at for at, position in enumerate(chosen)}
     near = [[place[position] for position in positions] for positions in labelled.near]
-    return measuring.Rows(np.ascontiguousarray(labelled.rows[chosen]), metric), near
+    return np.ascontiguousarray(labelled.rows[chosen]), near
 
 
 def _slopes(
@@ -122,6 +133,8 @@ def _slopes(
     left: NDArray[np.floating],
     right: NDArray[np.floating],
     chance: np.random.Generator,
+    *,
+    both: bool = False,
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Derivatives of the mean loss of a batch by A and by B."""
     import numpy as np
@@ -131,12 +144,10 @@ def _slopes(
     others = chance.choice(len(rows), min(_NEGATIVES, len(rows)), replace=False).tolist()
     columns = np.array(sorted({*own, *wrong, *others}))
     place = {int(position): column for column, position in enumerate(columns)}
-    asked, candidates = queries[batch], rows[columns]
-    inner = asked @ right
-    turned = asked + inner @ left.T
-    lengths = np.linalg.norm(turned, axis=1, keepdims=True)
-    units = turned / np.where(lengths > 0, lengths, 1)
-    logits = units @ candidates.T / _TEMPERATURE
+    asked = _Turned(queries[batch], left, right)
+    candidates = _Turned(rows[columns], left, right) if both else None
+    beside = rows[columns] if candidates is None else candidates.units
+    logits = asked.units @ beside.T / _TEMPERATURE
     for line, at in enumerate(batch):
         # another row that is near the query, too, is no mistake
         for position in training.near[at]:
@@ -146,10 +157,32 @@ def _slopes(
     chances = np.exp(logits)
     chances /= chances.sum(axis=1, keepdims=True)
     chances[np.arange(len(batch)), [place[position] for position in own]] -= 1
-    by_unit = chances @ candidates / (_TEMPERATURE * len(batch))
-    along = (by_unit * units).sum(axis=1, keepdims=True)
-    by_turned = (by_unit - along * units) / np.where(lengths > 0, lengths, 1)
-    return by_turned.T @ inner, asked.T @ (by_turned @ left)
+    chances /= _TEMPERATURE * len(batch)
+    by_left, by_right = asked.slopes(chances @ beside)
+    if candidates is not None:
+        more_left, more_right = candidates.slopes(chances.T @ asked.units)
+        by_left, by_right = by_left + more_left, by_right + more_right
+    return by_left, by_right
+
+
+class _Turned:
+    """Vectors x as W makes them, of length 1: ``units``, shape (n, dim)."""
+
+    def __init__(self, x: NDArray[np.floating], left: NDArray[np.floating], right: NDArray[np.floating]) -> None:
+        import numpy as np
+
+        self._x, self._left = x, left
+        self._inner = x @ right
+        turned = x + self._inner @ left.T
+        lengths = np.linalg.norm(turned, axis=1, keepdims=True)
+        self._lengths = np.where(lengths > 0, lengths, 1)
+        self.units = turned / self._lengths
+
+    def slopes(self, by_unit: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Derivatives by A and by B, of those by the units."""
+        along = (by_unit * self.units).sum(axis=1, keepdims=True)
+        by_turned = (by_unit - along * self.units) / self._lengths
+        return by_turned.T @ self._inner, self._x.T @ (by_turned @ self._left)
 
 
 class _Adam:

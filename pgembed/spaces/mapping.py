@@ -65,6 +65,16 @@ class Map:
             made = made / np.where(lengths > 0, lengths, 1)
         return np.ascontiguousarray(made, dtype=np.float32)
 
+    def whole(self) -> NDArray[np.float32]:
+        """The matrix of the map, without its bias: float32, shape (dim, query_dim)."""
+        with threads.signals_blocked():
+            import numpy as np
+
+        if self.right is None:
+            return self.matrix
+        exact = np.eye(len(self.matrix)) + self.matrix.astype(np.float64) @ self.right.astype(np.float64).T
+        return np.asarray(exact, dtype=np.float32)
+
     def parts(self) -> tuple[bytes, bytes, bytes | None]:
         """Matrix, bias and right matrix, row by row as little-endian float32."""
         right = None if self.right is None else self.right.astype("<f4").tobytes()

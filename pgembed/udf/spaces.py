@@ -56,11 +56,12 @@ def fit_adapter(
     column_name: str | None,
     rank: int | None,
     seed: int | None,
+    new_model: str | None,
 ) -> list[dict[str, Any]]:
     """Body of `pgembed.fit_adapter`."""
     from pgembed.spaces.pairs import owned
 
-    ask = labels.Request(pairs, query_column, key_column, label_column, rank, seed)
+    ask = labels.Request(pairs, query_column, key_column, label_column, rank, seed, new_model)
     return [asdict(line) for line in labels.fit(DATABASE, registry.write_for, owned(DATABASE, target, column_name), ask)]
 
 

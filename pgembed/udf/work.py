@@ -103,8 +103,9 @@ def _is_restore() -> bool:
 
 def _settle(column: Column, held: claims.Held, failed: Sequence[Failure]) -> None:
     """Forget failures of rows that are embedded now, keep those of rows that are not."""
-    failures.forget_keys(registry.ask_for, column, sorted({*held.keys} - {failure.key for failure in failed}))
-    failures.record(registry.ask_for, column, failed)
+    gone = sorted({*held.keys} - {failure.key for failure in failed})
+    failures.sweep(DATABASE, registry.ask_for, column, gone)
+    failures.record(registry.ask_for, column, failed, tells=False)
 
 
 def _tell_left(label: str, rows: int, sqlstate: str, why: str | None) -> None:

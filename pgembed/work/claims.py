@@ -35,6 +35,9 @@ _LIVE = "c.worker <> '' AND c.expires_at > clock_timestamp() AND EXISTS (SELECT 
 _OF = "c.table_name = $1::oid::regclass AND c.column_name = $2"
 _COLUMN = ("oid", "name")
 
+# What is said of a table or a column that was renamed or dropped since it was described.
+_OTHERWISE = ("42P01", "42703", "3F000")
+
 # When this session last claimed rows of a column, in claims.
 _turns = count(1)
 _last: dict[tuple[int, str], int] = {}
@@ -90,17 +93,21 @@ def take(db: Database, ask: Ask, write: Writer, target: str | None, name: str | 
         errors.InvalidParameter, errors.NullNotAllowed: an argument makes no sense.
     """
     _check(db, wish)
-    chosen = _candidates(db, ask, target, name, wish)
-    busy: list[Column] = []
-    for column in chosen:
-        held, is_busy = _of_column(db, ask, write, column, wish, wait=False)
-        if held is not None:
-            return held
-        busy += [column] if is_busy else []
-    for column in busy:
-        held, _ = _of_column(db, ask, write, column, wish, wait=True)
-        if held is not None:
-            return held
+    waiting = _candidates(db, ask, target, name, wish)
+    for wait in (False, True):
+        busy: list[Column] = []
+        for column in waiting:
+            try:
+                with db.subtransaction():
+                    held, is_busy = _of_column(db, ask, write, column, wish, wait=wait)
+            except Exception as error:
+                if reading.sqlstate_of(error) not in _OTHERWISE:
+                    raise
+                continue  # whoever looks next finds what it is called now
+            if held is not None:
+                return held
+            busy += [column] if is_busy else []
+        waiting = busy
     return None
 
 
@@ -197,7 +204,7 @@ def _of_column(db: Database, ask: Ask, write: Writer, column: Column, wish: Wish
     if not chosen:
         return None, False
     # what failed and was changed since begins anew
-    failures.forget_keys(ask, column, [key for key, has_failed in keys.items() if not has_failed])
+    failures.sweep(db, ask, column, [key for key, has_failed in keys.items() if not has_failed])
     return _claimed(ask, column, wish, chosen, 1), False
 
 
@@ -290,14 +297,14 @@ def release(db: Database, ask: Ask, claim: int, failed: Sequence[failures.Failur
         errors.InsufficientPrivilege: the caller does not own the table.
     """
     column = _column_of(db, ask, claim)
-    rows = ask(Anybody(), "DELETE FROM pgembed._claim WHERE id = $1 RETURNING keys, attempts", ["int8"], [claim])
+    rows = ask(Anybody(), "DELETE FROM pgembed._claim WHERE id = $1 RETURNING keys", ["int8"], [claim])
     if not rows:
         return False
     if column is not None and failed is None:
         _after.pop((column.table.oid, column.name), None)
     if column is not None and failed is not None:
-        held = Held(claim, str(column.table.oid), column.name, list(rows[0]["keys"]), int(rows[0]["attempts"]))
-        failures.settle(ask, column, held, [failure for failure in failed if failure.key in set(held.keys)])
+        keys = set(rows[0]["keys"])
+        failures.settle(db, ask, column, rows[0]["keys"], [failure for failure in failed if failure.key in keys])
     return True
 
 

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from pgembed import following
 from pgembed.columns import Column, quote
 from pgembed.database import Database, Row
 from pgembed.work import reading
-
-if TYPE_CHECKING:
-    from pgembed.work.claims import Held
 
 # A row that failed is tried again after 2, 4, 8 and 16 seconds; then it is parked.
 TRIES = 5
@@ -65,22 +62,17 @@ class Unusable(Exception):
         self.cause = cause
 
 
-def settle(ask: Ask, column: Column, held: Held, failed: Sequence[Failure]) -> None:
+def settle(db: Database, ask: Ask, column: Column, keys: Sequence[str], failed: Sequence[Failure]) -> None:
     """Keep what became of a claim's rows: those that failed again are tried later, the others are forgotten here.
 
     Args:
-        held: the claim, which is ended already.
+        keys: of the claim, which is ended already.
     """
-    gone = sorted({*held.keys} - {failure.key for failure in failed})
-    if gone:
-        ask(
-            column.table,
-            f"DELETE FROM pgembed._failure WHERE {_OF} AND key = ANY ($3)",
-            [*_COLUMN, "text[]"],
-            [column.table.oid, column.name, gone],
-        )
+    gone = sorted({*keys} - {failure.key for failure in failed})
+    lock(ask, column, gone, failed)
+    sweep(db, ask, column, gone)
     record(ask, column, failed)
-    if len(failed) < len(held.keys):
+    if len(failed) < len(keys):
         resume(ask, column)
     if not failed:
         ask(
@@ -92,8 +84,28 @@ def settle(ask: Ask, column: Column, held: Held, failed: Sequence[Failure]) -> N
         )
 
 
-def record(ask: Ask, column: Column, failed: Sequence[Failure]) -> None:
-    """Keep rows that failed, one try more for each."""
+def lock(ask: Ask, column: Column, keys: Sequence[str], failed: Sequence[Failure]) -> None:
+    """Lock the registry's line of a column, where anything is to be written of failures: whoever claims has it before theirs, too, and two
+    who take them in different orders would wait for each other.
+
+    Args:
+        keys: rows whose failures may be forgotten; as a rule they have none.
+    """
+    ask(
+        column.table,
+        f"SELECT FROM pgembed._embedding WHERE {_OF} AND ($3 OR EXISTS (SELECT FROM pgembed._failure AS f"
+        " WHERE f.table_name = $1::oid::regclass AND f.column_name = $2 AND f.key = ANY ($4))) FOR NO KEY UPDATE",
+        [*_COLUMN, "bool", "text[]"],
+        [column.table.oid, column.name, bool(failed), list(keys)],
+    )
+
+
+def record(ask: Ask, column: Column, failed: Sequence[Failure], *, tells: bool = True) -> None:
+    """Keep rows that failed, one try more for each.
+
+    Args:
+        tells: everybody may read of it; False in a writer's transaction, which must not hold the registry's line until it ends.
+    """
     if not failed:
         return
     ask(
@@ -112,7 +124,8 @@ def record(ask: Ask, column: Column, failed: Sequence[Failure]) -> None:
             [failure.error for failure in failed],
         ],
     )
-    tell_all(ask, column, f"SQLSTATE {failed[-1].sqlstate}, {failed[-1].public}")
+    if tells:
+        tell_all(ask, column, f"SQLSTATE {failed[-1].sqlstate}, {failed[-1].public}")
 
 
 def park(db: Database, ask: Ask, column: Column, key: str, attempts: int) -> None:
@@ -172,15 +185,35 @@ def tell_all(ask: Ask, column: Column, last_error: str | None) -> None:
     )
 
 
-def sweep(db: Database, ask: Ask, column: Column) -> None:
-    """Forget failed rows that are gone or have another state by now."""
-    rows = ask(column.table, f"SELECT key FROM pgembed._failure WHERE {_OF}", _COLUMN, [column.table.oid, column.name])
-    keys = [str(row["key"]) for row in rows]
-    if not keys:
+def sweep(db: Database, ask: Ask, column: Column, among: Sequence[str] | None = None) -> None:
+    """Forget failed rows that are gone or have another state by now.
+
+    Args:
+        among: only these; None for all.
+    """
+    rows = ask(
+        column.table,
+        "SELECT key, extract(epoch FROM failed_at)::text AS failed_at FROM pgembed._failure"
+        f" WHERE {_OF} AND ($3 IS NULL OR key = ANY ($3))",
+        [*_COLUMN, "text[]"],
+        [column.table.oid, column.name, None if among is None else list(among)],
+    )
+    known = {str(row["key"]): row["failed_at"] for row in rows}
+    if not known:
         return
     with following.as_owner(db, column.table):
-        kept = set(reading.still(db, column, reading.quoted("failed"), keys))
-    forget_keys(ask, column, [key for key in keys if key not in kept])
+        kept = set(reading.still(db, column, reading.quoted("failed"), list(known)))
+    gone = {key: failed_at for key, failed_at in known.items() if key not in kept}
+    if gone:
+        # One that has failed again meanwhile has another time. A writer that forgets it, too, may wait for rows that the caller holds.
+        ask(
+            column.table,
+            "DELETE FROM pgembed._failure AS d WHERE d.ctid = ANY (ARRAY(SELECT f.ctid FROM pgembed._failure AS f"
+            f" JOIN unnest($3, $4) AS m (key, failed_at) ON f.key = m.key WHERE {_OF}"
+            " AND extract(epoch FROM f.failed_at) = m.failed_at::numeric FOR UPDATE OF f SKIP LOCKED))",
+            [*_COLUMN, "text[]", "text[]"],
+            [column.table.oid, column.name, list(gone), list(gone.values())],
+        )
 
 
 def forget_keys(ask: Ask, column: Column, keys: Sequence[str]) -> None:

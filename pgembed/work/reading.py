@@ -65,8 +65,10 @@ def still(db: Database, column: Column, states: str, keys: Sequence[str]) -> lis
     return [str(row["key"]) for row in rows]
 
 
-def rows(db: Database, column: Column, keys: Sequence[str], states: str) -> list[Row]:
-    """The rows of some keys that are in some states: key, source, stored hash. One whose source fails has error and sqlstate instead."""
+def rows(db: Database, column: Column, keys: Sequence[str], states: str, version: str | None = None) -> list[Row]:
+    """The rows of some keys that are in some states: key, source, stored hash. One whose source fails has error and sqlstate instead, and
+    its version, which is another one as soon as somebody writes the row.
+    """
     statement = (
         f"SELECT m.key, t.{quote(str(column.hash_column))} AS hash, {source_call(column)} AS source"
         f" FROM {_listed(column)} WHERE {is_in(column, 't', states)} ORDER BY m.position"
@@ -77,11 +79,26 @@ def rows(db: Database, column: Column, keys: Sequence[str], states: str) -> list
     except Exception as error:
         if not is_data_error(error):
             raise
-        if len(keys) == 1:
-            return [{"key": keys[0], "hash": None, "source": None, "sqlstate": sqlstate_of(error), "error": said(error)}]
+        if version is not None:
+            failed = {"sqlstate": sqlstate_of(error), "error": said(error), "version": version}
+            return [{"key": keys[0], "hash": None, "source": None, **failed}]
     # Some row's source fails.
+    if len(keys) == 1:
+        # it fails in this version, if not in one that is newer still
+        found = db.execute(f"SELECT t.xmin::pg_catalog.text AS version FROM {_listed(column)}", _KEYS, [list(keys)])
+        return rows(db, column, keys, states, found[0]["version"]) if found else []
     middle = len(keys) // 2
     return [*rows(db, column, keys[:middle], states), *rows(db, column, keys[middle:], states)]
+
+
+def lock(db: Database, column: Column, keys: Sequence[str], how: str) -> list[str]:
+    """Lock rows as an update does, and return the keys of those that are.
+
+    Args:
+        how: ``SKIP LOCKED``, or '' to wait for others.
+    """
+    found = db.execute(f"SELECT m.key FROM {_listed(column)} FOR NO KEY UPDATE OF t {how}", _KEYS, [list(keys)])
+    return [str(row["key"]) for row in found]
 
 
 def _listed(column: Column) -> str:

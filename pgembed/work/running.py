@@ -18,19 +18,18 @@ from pgembed.chunks import Chunk
 from pgembed.columns import Column
 from pgembed.database import Database, Row
 from pgembed.sharing import Encoder
-from pgembed.work import reading, writing
+from pgembed.work import meeting, reading, writing
 from pgembed.work.claims import Held
 from pgembed.work.failures import Failure, Unusable
+from pgembed.work.meeting import Work
 from pgembed.work.tally import Tally
-from pgembed.work.writing import Batch, Changed, Made
+from pgembed.work.writing import Batch, Made
 
 # Rows that are read in one statement, and characters that are kept in memory until they are embedded.
 READ_ROWS = 500
 MOST_CHARS = 8_000_000
 # Chunks that are embedded and written together.
 CHUNKS = 1000
-# How often a batch is written that is the victim of a deadlock.
-TRIES = 5
 WORKED = f"{reading.NEEDY}, 'failed'"
 
 # Errors that say of a model that it serves no text at all.
@@ -111,40 +110,17 @@ def embed_claim(
         if commits:
             db.commit()
         made, refused = _make(db, column, encoder, batch.changed)
-        written = _write(db, column, batch, made, refused, tries=TRIES if commits else 1)
+        written = meeting.write(db, column, Work(batch, made, refused), commits=commits)
         if written is None:
             tally.overtaken += len(rows)
             continue
-        told, left, is_suppressed = written
-        _add(tally, told)
-        undone = undone or is_suppressed
-        missed += left
-        failed += [Failure(row["key"], row["sqlstate"], row["error"], "while the source was evaluated") for row in batch.broken]
-        failed += [failure for _, failure in refused]
+        _add(tally, written.told)
+        undone = undone or written.is_undone
+        missed += written.left
+        failed += written.failed
     if undone and missed == len(claim.keys) and tally.done == before:
         raise Unusable("55000", "rows can be embedded, and nothing is written: does a trigger of the table's, or row security, undo it?")
     return failed
-
-
-def _write(
-    db: Database, column: Column, batch: Batch, made: Sequence[Made], refused: Sequence[tuple[Row, Failure]], *, tries: int
-) -> tuple[Tally, int, bool] | None:
-    """What was written, how many rows were not, and whether something undoes it; None where the column is another one now."""
-    while True:
-        tries -= 1
-        told = Tally()
-        try:
-            with following.as_owner(db, column.table), db.subtransaction():
-                left = writing.write(db, column, batch, made, refused, told)
-                return told, len(left), bool(left) and writing.suppressed(db, column, left, made)
-        except Changed:
-            return None
-        except Exception as error:
-            if tries and reading.sqlstate_of(error)[:2] == "40":
-                continue  # a deadlock with a writer, who has gone on by now
-            if _has_changed(db, column, error):
-                return None
-            raise
 
 
 def _add(tally: Tally, more: Tally) -> None:
@@ -165,7 +141,7 @@ def _parts(
             with following.as_owner(db, column.table), db.subtransaction():
                 rows = reading.rows(db, column, keys[at : at + READ_ROWS], states)
         except Exception as error:
-            if _has_changed(db, column, error):
+            if meeting.has_changed(db, column, error):
                 return
             if reading.is_servers(error):
                 raise
@@ -196,20 +172,6 @@ def _split(db: Database, column: Column, encoder: Encoder, row: Row) -> list[Chu
         return encoder.split(row["source"], column.chunks.tokens, column.chunks.overlap, db.check_interrupts)
     except errors.PgembedError as error:
         raise Unusable(error.sqlstate, reading.said(error), error) from error
-
-
-def _has_changed(db: Database, column: Column, error: Exception) -> bool:
-    """Whether an error comes of the column's having become another one meanwhile."""
-    if reading.is_servers(error) or isinstance(error, errors.PgembedError | Unusable):
-        return False
-    try:
-        with following.as_owner(db, column.table), db.subtransaction():
-            writing.check(db, column)
-    except Changed:
-        return True
-    except Exception as other:
-        return getattr(other, "sqlstate", None) in ("42P01", "42703", "3F000")
-    return False
 
 
 def _make(db: Database, column: Column, encoder: Encoder, rows: Sequence[Row]) -> tuple[list[Made], list[tuple[Row, Failure]]]:

@@ -128,15 +128,15 @@ def check(db: Database, column: Column) -> None:
 
 def write(
     db: Database, column: Column, batch: Batch, made: Sequence[Made], refused: Sequence[tuple[Row, Failure]], tally: Tally
-) -> list[str]:
-    """Write what was made of a batch, in the transaction of now, as the table's owner.
+) -> tuple[list[str], list[Failure]]:
+    """Write what was made of a batch, in the transaction of now, as the table's owner, after `check`.
 
     Args:
         refused: rows that no vector could be made of, and why.
     Returns:
-        Keys of the rows that were not written, because they have changed meanwhile or something of the table's own undoes it.
+        Keys of the rows that were not written, because they have changed meanwhile or something of the table's own undoes it; and
+        those of which it was written that they failed.
     """
-    check(db, column)
     missed: list[str] = []
     places = _write_chunks(db, column, made, tally) if column.chunks else _write_vectors(db, column, made)
     missed += _others(made, places)
@@ -144,27 +144,30 @@ def write(
     tally.truncated += sum(any(made[at].cut) for at in places)
     hashes = [hash_of(row["source"]) for row in batch.back]
     restored = [_RESTORED[row["hash"][:1]] + known for row, known in zip(batch.back, hashes, strict=True)]
-    backs = mark(db, column, [row["key"] for row in batch.back], restored, hashes)
+    backs = mark(db, column, batch.back, restored, hashes)
     nothing = [None if row["source"] is None else hash_of(row["source"]) for row in batch.empty]
+    cleared = mark(db, column, batch.empty, [b""] * len(nothing), nothing, clear=True)
     keys = [row["key"] for row in batch.empty]
-    cleared = mark(db, column, keys, [b""] * len(keys), nothing, clear=True)
     if column.chunks is not None:
         chunked.replace(db, column, [split_key(db, column, keys[at]) for at in cleared], [[]] * len(cleared), [[]] * len(cleared))
-    mark(db, column, [row["key"] for row in batch.broken], [FAILED] * len(batch.broken), None)
     bad = [row for row, _ in refused]
-    mark(db, column, [row["key"] for row in bad], [FAILED] * len(bad), [hash_of(row["source"]) for row in bad])
+    failed = [refused[at][1] for at in mark(db, column, bad, [FAILED] * len(bad), [hash_of(row["source"]) for row in bad])]
+    if failed:
+        tally.last_error = f"SQLSTATE {failed[-1].sqlstate}, {failed[-1].public}"
+    why = [Failure(row["key"], row["sqlstate"], row["error"], "while the source was evaluated") for row in batch.broken]
+    broken = [why[at] for at in mark(db, column, batch.broken, [FAILED] * len(why), None)]
+    if broken:
+        tally.last_error = f"SQLSTATE {broken[-1].sqlstate} {broken[-1].public}"
+    failed += broken
+    written = {failure.key for failure in failed}
+    missed += [row["key"] for row in (*batch.broken, *bad) if row["key"] not in written]
     missed += [row["key"] for at, row in enumerate(batch.back) if at not in set(backs)]
     missed += [key for at, key in enumerate(keys) if at not in set(cleared)]
     tally.unchanged += len(backs)
     tally.null_source += len(cleared)
-    tally.failed += len(batch.broken) + len(bad)
+    tally.failed += len(failed)
     tally.overtaken += len(missed)
-    if refused:
-        failure = refused[-1][1]
-        tally.last_error = f"SQLSTATE {failure.sqlstate}, {failure.public}"
-    if batch.broken:
-        tally.last_error = f"SQLSTATE {batch.broken[-1]['sqlstate']} while the source was evaluated"
-    return missed
+    return missed, failed
 
 
 def _is_same(column: Column) -> str:
@@ -209,7 +212,7 @@ def _write_chunks(db: Database, column: Column, made: Sequence[Made], tally: Tal
     hashes = [hash_of(one.row["source"]) for one in made]
     marks = [(CUT if any(one.cut) else b"") + known for one, known in zip(made, hashes, strict=True)]
     # The update locks the rows.
-    places = mark(db, column, [one.row["key"] for one in made], marks, hashes)
+    places = mark(db, column, [one.row for one in made], marks, hashes)
     written = [made[at] for at in places]
     chunked.replace(
         db,
@@ -231,29 +234,39 @@ def split_key(db: Database, column: Column, key: str) -> list[str]:
 
 
 def mark(
-    db: Database, column: Column, keys: Sequence[str], hashes: Sequence[bytes], read: Sequence[bytes | None] | None, *, clear: bool = False
+    db: Database, column: Column, rows: Sequence[Row], hashes: Sequence[bytes], read: Sequence[bytes | None] | None, *, clear: bool = False
 ) -> list[int]:
-    """Write the hash column where the source is still what was read; return the positions of the rows written, among the keys.
+    """Write the hash column where the source, and what the column said, are still what was read; return the positions of the rows written.
 
     Args:
-        read: hashes of the sources as they were read; None where they fail, which is not tried again.
+        rows: as `pgembed.work.reading.rows` returns them.
+        read: hashes of the sources as they were read; None where they are not evaluated again. Where one fails, the row must be untouched.
         clear: take the vectors away: they are of texts that the rows no longer have.
     """
-    if not keys:
+    if not rows:
         return []
     hashed = quote(str(column.hash_column))
     vector = f", {column.sql} = NULL" if clear and column.chunks is None else ""
     still = f" AND pgembed._source_hash({reading.source_call(column)}) IS NOT DISTINCT FROM m.read" if read is not None else ""
-    rows = reading.evaluate(
+    done = reading.evaluate(
         db,
         column,
-        f"WITH made AS (SELECT * FROM {_unnest('$1', '$2', '$3', '$4')} AS m (key, hash, read, position))"
-        f" UPDATE {column.table.sql} AS t SET {hashed} = m.hash{vector} FROM made AS m"
-        f" WHERE {column.table.key_matches('t', 'm.key')}{still} RETURNING m.position",
-        ["pg_catalog.text[]", "pg_catalog.bytea[]", "pg_catalog.bytea[]", "pg_catalog.int4[]"],
-        [list(keys), list(hashes), [None] * len(keys) if read is None else list(read), list(range(len(keys)))],
+        f"WITH made AS (SELECT * FROM {_unnest('$1', '$2', '$3', '$4', '$5', '$6')} AS m (key, hash, read, was, version, position))"
+        f" UPDATE {column.table.sql} AS t SET {hashed} = m.hash{vector} FROM made AS m WHERE {column.table.key_matches('t', 'm.key')}"
+        # a vector that somebody has written meanwhile keeps what is said of it
+        f" AND CASE WHEN m.version IS NULL THEN t.{hashed} IS NOT DISTINCT FROM m.was ELSE t.xmin::pg_catalog.text = m.version END{still}"
+        " RETURNING m.position",
+        ["pg_catalog.text[]", "pg_catalog.bytea[]", "pg_catalog.bytea[]", "pg_catalog.bytea[]", "pg_catalog.text[]", "pg_catalog.int4[]"],
+        [
+            [row["key"] for row in rows],
+            list(hashes),
+            [None] * len(rows) if read is None else list(read),
+            [row["hash"] for row in rows],
+            [row.get("version") for row in rows],
+            list(range(len(rows))),
+        ],
     )
-    return sorted({row["position"] for row in rows})
+    return sorted({row["position"] for row in done})
 
 
 def suppressed(db: Database, column: Column, missed: Sequence[str], made: Sequence[Made]) -> bool:

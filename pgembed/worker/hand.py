@@ -138,7 +138,7 @@ class Hand(threading.Thread):
             self._undo(db)
             self._put_off(key, error)
         finally:
-            self._rota.tally(tally.done - tally.failed, tally.failed)
+            self._rota.tally(tally.done - tally.failed, tally.failed, key)
         if self._held is not None:
             self._give_back(db, claim)
         return True

@@ -18,8 +18,12 @@ CONNECT_SECONDS = 15
 # A server that answers no more is given up after some 30 s, also where nobody closes the connection; libpq takes all as seconds.
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
-# Of a hand: a writer's lock must not keep it from all other tables. Of a role: it may be impatient with people.
-_SESSION = "SET search_path = pg_catalog, pg_temp; SET lock_timeout = '10s'; SET statement_timeout = 0"
+# Of a hand: a writer's lock must not keep it from all other tables. Of a role: it may be impatient with people, and strict with them: at
+# other isolation levels no rows can be claimed, and writers would fail for what a worker says of itself.
+_SESSION = (
+    "SET search_path = pg_catalog, pg_temp; SET lock_timeout = '10s'; SET statement_timeout = 0; SET idle_session_timeout = 0;"
+    " SET default_transaction_isolation = 'read committed'"
+)
 # Classes of SQLSTATE that speak of the session, not of what it did; and the server's shutdown and start.
 _SESSION_CLASSES = ("08", "57P")
 

@@ -1,8 +1,9 @@
 """process: the main thread of a worker. It tells the database of the worker, lets hands look for work, sleeps, and is woken.
 
 Asleep, a worker looks now and then, and writers notify it. So that they rarely have to, one that has woken stays awake for a while and
-looks often. It first says that it sleeps, and then looks once more: what is committed in between is not missed. A transaction that wrote
-before and commits after is found at the next look.
+looks often. It falls asleep when writers ring for it from now on and all that wrote before have committed (`pgembed._begin_sleep`); then it
+looks once more, and misses nothing. One worker holds the lock by which writers know, for all that sleep; where it is gone, another one
+takes its place after a while.
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ from pgembed import errors
 from pgembed.models import threads
 from pgembed.psycopgdb import PsycopgDatabase
 from pgembed.worker import encoding, link
+from pgembed.worker.builder import Builder
 from pgembed.worker.encoding import Models
 from pgembed.worker.hand import Hand
 from pgembed.worker.rota import Rota
 from pgembed.worker.settings import Settings
 
 _FIRST_LOOK, _LONGEST_LOOK = 0.05, 1.0
-# How often the database is told of the worker: at least, and at most. A sleeping one that is not seen for a minute is not notified.
+# How often the database is told of the worker: at least, and at most.
 _TELL_SECONDS, _SOON_SECONDS = 15.0, 1.0
+# When the server takes it for stopped, where its lease is longer.
+_SILENCE = 60.0
 # At the end: how long hands may go on with what they are at before it is cancelled, and before they are left.
 _PATIENCE, _LAST_PATIENCE = 3.0, 3.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -58,7 +62,9 @@ class _Process:
         self._db: PsycopgDatabase | None = None
         self._pid = 0
         self._hands: list[Hand] = []
+        self._builder: Builder | None = None
         self._asleep = False
+        self._holds = False  # the lock by which writers know that somebody sleeps
         self._notified = False
         self._slept_at = 0.0
         self._told_at = 0.0
@@ -67,6 +73,7 @@ class _Process:
         self._delay = _FIRST_LOOK
         self._backoff = link.Backoff()
         self._connect_at = 0.0
+        self._looked_last = False
 
     @contextmanager
     def signals(self) -> Iterator[None]:
@@ -97,6 +104,8 @@ class _Process:
             for number in range(self._settings.jobs):
                 self._hands.append(Hand(number, self._settings, self._rota, models, target))
                 self._hands[-1].start()
+            self._builder = Builder(self._settings, self._rota, target)
+            self._builder.start()
         self._rota.say("ready")
 
     def work(self) -> int:
@@ -109,7 +118,7 @@ class _Process:
                     self._backoff.reset()
                     rota.say("connected again")
                 self._step()
-                if self._settings.once and rota.is_idle():
+                if self._settings.once and rota.is_idle() and self._has_built():
                     break
                 self._wait()
             except psycopg.Error as error:
@@ -121,10 +130,21 @@ class _Process:
                 rota.stop(error)
         return self._end()
 
+    def _has_built(self) -> bool:
+        """Whether no index is to be built, at the end of the work."""
+        if self._db is None or self._builder is None:
+            return True
+        if not self._looked_last:
+            self._looked_last = True
+            self._builder.look(self._db, now=True)
+        return self._builder.is_done()
+
     def _connected(self) -> PsycopgDatabase:
         db = link.connect(self._settings, self._rota, autocommit=True)
         db.connection.add_notify_handler(self._note)
         try:
+            # The server ends the session of a worker that is stopped, as its claims end: writers must not ring for it any more.
+            db.execute(f"SET idle_session_timeout = {round(1000 * min(self._settings.lease, _SILENCE))}")
             db.execute("LISTEN pgembed_work")
             started = db.execute(
                 "SELECT pgembed._start_worker($1, $2, $3) AS yes",
@@ -140,7 +160,7 @@ class _Process:
             link.close(db)
             raise
         self._pid = db.connection.info.backend_pid
-        self._asleep, self._told, self._told_at = False, (), time.monotonic()
+        self._asleep, self._holds, self._told, self._told_at = False, False, (), time.monotonic()
         return db
 
     def _step(self) -> None:
@@ -149,6 +169,8 @@ class _Process:
         rota = self._rota
         if self._db is None:
             return
+        if self._builder is not None:
+            self._builder.look(self._db, now=self._notified)
         if self._notified:
             self._notified = False
             rota.last_found = now
@@ -161,17 +183,19 @@ class _Process:
                 self._look_at = now + self._settings.poll
         elif not rota.is_idle():
             self._delay, self._look_at = _FIRST_LOOK, now + _FIRST_LOOK
-        elif now - rota.last_found < self._settings.awake:
-            if now >= self._look_at:
-                rota.look()
-                self._delay = min(self._delay * 2, _LONGEST_LOOK)
-                self._look_at = now + self._delay
-        elif not self._settings.once:
+        elif now - rota.last_found >= self._settings.awake and not self._settings.once and self._may_sleep():
             self._asleep, self._slept_at = True, now
             self._tell()
             rota.look()
             self._look_at = now + self._settings.poll
-        if now - self._told_at >= self._tell_seconds() or (self._facts() != self._told and now - self._told_at >= _SOON_SECONDS):
+        elif now >= self._look_at:
+            rota.look()
+            self._delay = min(self._delay * 2, _LONGEST_LOOK)
+            self._look_at = now + self._delay
+        is_due = now - self._told_at >= self._tell_seconds()
+        if is_due and self._asleep and not self._holds:
+            self._stand_in()
+        if is_due or (self._facts() != self._told and now - self._told_at >= _SOON_SECONDS):
             self._tell()
 
     def _wait(self) -> None:
@@ -207,8 +231,26 @@ class _Process:
         """A notification that came with the answer to a statement."""
         self._notified = True
 
+    def _may_sleep(self) -> bool:
+        """Whether writers ring from now on; no, while one is at it who does not know."""
+        assert self._db is not None
+        found = self._db.execute("SELECT s.sleeps, s.holds FROM pgembed._begin_sleep() AS s", keep=True)[0]
+        self._holds = bool(found["holds"])
+        return bool(found["sleeps"])
+
+    def _stand_in(self) -> None:
+        """Where the worker is gone that slept for this one too, take its place, or get up. Writers may have rung for nobody."""
+        if not self._may_sleep():
+            self._wake()
+        elif self._holds:
+            self._rota.look()
+
     def _wake(self) -> None:
         """From now on writers need not notify."""
+        assert self._db is not None
+        if self._holds:
+            self._holds = False
+            self._db.execute("SELECT pgembed._end_sleep()", keep=True)
         self._asleep = False
         self._delay = _FIRST_LOOK
         self._tell()
@@ -248,6 +290,8 @@ class _Process:
         """Let hands finish or give back what they have, and take the worker's line away."""
         rota = self._rota
         rota.stop()
+        if self._builder is not None:
+            self._builder.cancel()
         self._join(_PATIENCE)
         if any(hand.is_alive() for hand in self._hands):
             for hand in self._hands:
@@ -269,8 +313,9 @@ class _Process:
 
     def _join(self, seconds: float) -> None:
         end = time.monotonic() + seconds
-        for hand in self._hands:
-            hand.join(max(0.0, end - time.monotonic()))
+        for thread in (*self._hands, self._builder):
+            if thread is not None:
+                thread.join(max(0.0, end - time.monotonic()))
 
 
 def _refused(error: psycopg.Error) -> errors.PgembedError:

@@ -19,6 +19,8 @@ from pgembed.work.running import Interrupted
 FIRST_AVOIDED, LONGEST_AVOIDED = 1.0, 300.0
 # The same words are not said again for so long.
 QUIET_SECONDS = 30.0
+# A column of which a worker has embedded so many rows was filled, rather than changed here and there.
+FILLED_ROWS = 500
 
 
 class Stopped(Interrupted):
@@ -54,6 +56,7 @@ class Rota:
         self._doing: dict[int, str] = {}
         self._avoided: dict[tuple[int, str], _Avoided] = {}
         self._said: dict[str, float] = {}
+        self._embedded: dict[tuple[int, str], int] = {}
         self._changed = threading.Condition(threading.RLock())
         # Not blocking: who rings twice before anybody hears has still rung.
         self.bell, self.ringer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -120,11 +123,22 @@ class Rota:
         with self._changed:
             return self._resting == self._hands and not self._looks
 
-    def tally(self, done: int, failed: int) -> None:
-        """Count rows."""
+    def tally(self, done: int, failed: int, column: tuple[int, str]) -> None:
+        """Count rows of a column."""
         with self._changed:
             self.done += done
             self.failed += failed
+            self._embedded[column] = self._embedded.get(column, 0) + done
+
+    def filled(self) -> list[tuple[int, str]]:
+        """The columns of which many rows were embedded since their index was last looked at."""
+        with self._changed:
+            return sorted(column for column, rows in self._embedded.items() if rows >= FILLED_ROWS)
+
+    def is_indexed(self, column: tuple[int, str]) -> None:
+        """A column needs no index, for now: rows are counted anew."""
+        with self._changed:
+            self._embedded.pop(column, None)
 
     def does(self, hand: int, what: str | None) -> None:
         """Say what a hand is at; None for nothing."""

@@ -19,6 +19,7 @@ class Settings:
     once: end when nothing is left to do.
     threads: of a local model; None for what the database says.
     jobs: hands.
+    indexes: build vector indexes, too.
     """
 
     url: str
@@ -32,3 +33,4 @@ class Settings:
     once: bool = False
     threads: int | None = None
     jobs: int = 2
+    indexes: bool = True

@@ -24,22 +24,15 @@ $python$;
 
 COMMENT ON FUNCTION pgembed._take_touched(text, text, int) IS 'internal: the keys that rows of a statement have left, which are forgotten by it';
 
--- The trigger at the end of statements that only leave work behind. It has the writer's rights, and no search_path, which would cost more than
--- all it does: every name and operator is qualified. Whoever writes pays for it in each statement, so the usual case is one look at a small table.
+-- The trigger at the end of statements that only leave work behind, where a worker sleeps: its condition says that (see
+-- pgembed/following/syncing.py), for whoever writes pays for it in each statement. It has the writer's rights, and all names are qualified.
 CREATE OR REPLACE FUNCTION pgembed._wake_after()
 RETURNS trigger
 LANGUAGE plpgsql
 VOLATILE PARALLEL UNSAFE
 AS $$
 BEGIN
-    IF EXISTS (SELECT FROM pgembed._worker AS w WHERE w.is_asleep) THEN
-        -- the row trigger says whether an UPDATE has left anything
-        IF TG_OP OPERATOR(pg_catalog.=) 'INSERT'
-            OR pg_catalog.current_setting('pgembed.touched', true) OPERATOR(pg_catalog.=) 'on'
-        THEN
-            PERFORM pgembed._wake_workers();
-        END IF;
-    END IF;
+    PERFORM pgembed._wake_workers();
     RETURN NULL;
 END;
 $$;

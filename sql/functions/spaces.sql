@@ -39,7 +39,7 @@ COMMENT ON FUNCTION pgembed.compensate(regclass, text, name, text, int, float8, 
 
 CREATE OR REPLACE FUNCTION pgembed.fit_adapter(
     target regclass, pairs regclass, query_column name DEFAULT 'query', key_column name DEFAULT 'key', label_column name DEFAULT NULL,
-    column_name name DEFAULT NULL, rank int DEFAULT 8, seed int DEFAULT 1
+    column_name name DEFAULT NULL, rank int DEFAULT 8, seed int DEFAULT 1, new_model text DEFAULT NULL
 )
 RETURNS TABLE (measure text, before float8, after float8, queries int, installed boolean)
 LANGUAGE plpython3u
@@ -48,11 +48,11 @@ COST 1000000 ROWS 2
 SET search_path = pg_catalog, pg_temp
 AS $python$
 from pgembed.udf import spaces
-return spaces.fit_adapter(target, pairs, query_column, key_column, label_column, column_name, rank, seed)
+return spaces.fit_adapter(target, pairs, query_column, key_column, label_column, column_name, rank, seed, new_model)
 $python$;
 
-COMMENT ON FUNCTION pgembed.fit_adapter(regclass, regclass, name, name, name, name, int, int) IS
-    'fit a change of queries of low rank to labelled pairs of a query and a row, and put it in force where it helps on held-back queries';
+COMMENT ON FUNCTION pgembed.fit_adapter(regclass, regclass, name, name, name, name, int, int, text) IS
+    'fit a change of low rank to labelled pairs of a query and a row, and where it helps on held-back queries put it in force for queries, or register a model with it';
 
 CREATE OR REPLACE FUNCTION pgembed.drop_adapter(target regclass, column_name name DEFAULT NULL)
 RETURNS void

@@ -1,8 +1,14 @@
 -- What a process that embeds rows says of itself, and how a writer wakes one. See pgembed/worker.
 
--- Called by every statement of a writer that leaves work behind, so the usual case, that nobody sleeps, is one look at a table of a page. It
--- has the caller's rights and reads what everybody may read. A notification makes all writers commit one after another, so it is sent only
--- where a worker sleeps: one that is seen lately and whose backend is there, for a dead one stays asleep.
+-- Whether a worker sleeps, a writer learns without a query, from advisory locks: they are in shared memory, and gone with their session. Their
+-- first key is 'pgem', as a number: 1885824365. The second one is
+--   'wake', 2002873189: held by a worker that sleeps, for all that do. A writer that leaves work behind takes it shared until it commits, so no
+--       worker falls asleep before it can see what is there. Whoever does not get it rings.
+--   'bell', 1650814060: held by a writer that rings, until it commits. Notifications make writers commit one after another, so only one of
+--       them sends any at a time. A worker that wakes lets go of 'wake'; the session of one that is stopped is ended after a while.
+-- Nobody waits for them. Anybody may take them, as all advisory locks: then workers look more often, or writers ring for nobody.
+
+-- It has the caller's rights.
 CREATE OR REPLACE FUNCTION pgembed._wake_workers()
 RETURNS void
 LANGUAGE plpgsql
@@ -10,19 +16,52 @@ VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF EXISTS (SELECT FROM pgembed._worker AS w WHERE w.is_asleep AND w.seen_at > clock_timestamp() - interval '1 minute') THEN
-        -- apart, for this costs more
-        IF EXISTS (SELECT FROM pgembed._worker AS w WHERE w.is_asleep AND EXISTS (SELECT FROM pg_stat_get_activity(w.pid))) THEN
-            PERFORM pg_notify('pgembed_work', '');
-        END IF;
+    IF pg_try_advisory_xact_lock_shared(1885824365, 2002873189) THEN
+        RETURN;
+    END IF;
+    IF pg_try_advisory_xact_lock(1885824365, 1650814060) THEN
+        PERFORM pg_notify('pgembed_work', '');
     END IF;
 END;
 $$;
 
 COMMENT ON FUNCTION pgembed._wake_workers() IS 'internal: sends a notification on the channel pgembed_work, where a worker sleeps';
 
+-- Called in the session of a worker that has nothing to do. It may sleep where writers ring from now on, for itself or for another worker;
+-- not while a writer is at it who does not know. What is written before is committed, so that one look more finds it.
+CREATE OR REPLACE FUNCTION pgembed._begin_sleep(OUT sleeps boolean, OUT holds boolean)
+LANGUAGE plpgsql
+VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    holds := pg_try_advisory_lock(1885824365, 2002873189);
+    sleeps := holds OR EXISTS (
+        SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+        WHERE l.locktype = 'advisory' AND l.classid = 1885824365 AND l.objid = 2002873189 AND l.objsubid = 2
+          AND l.mode = 'ExclusiveLock' AND l.granted AND d.datname = current_database()
+    );
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed._begin_sleep() IS
+    'internal: whether writers notify the calling session from now on, and whether that is because it holds a lock now, which it must let go of';
+
+CREATE OR REPLACE FUNCTION pgembed._end_sleep()
+RETURNS void
+LANGUAGE plpgsql
+VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM pg_advisory_unlock(1885824365, 2002873189);
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed._end_sleep() IS 'internal: lets go of the lock that pgembed._begin_sleep() has taken, so that writers notify nobody';
+
 -- The line of a worker, for the session that calls; false where a living worker has that name. Names and hosts are shown to everybody. Only
--- whoever has something to embed may be a worker: one that claims to be asleep slows writers down.
+-- whoever has something to embed may be a worker.
 CREATE OR REPLACE FUNCTION pgembed._start_worker(name text, host text, old_pid int)
 RETURNS boolean
 LANGUAGE plpgsql
@@ -92,6 +131,10 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     DELETE FROM pgembed._worker AS w WHERE w.name = _end_worker.name AND w.pid = pg_backend_pid();
+    -- writers may know of this one alone; the others take its place when they fall asleep again
+    IF FOUND AND EXISTS (SELECT FROM pgembed._worker AS w WHERE w.is_asleep) THEN
+        PERFORM pg_notify('pgembed_work', '');
+    END IF;
 END;
 $$;
 

@@ -15,7 +15,7 @@ CREATE TABLE pgembed._model (
     layers int NOT NULL DEFAULT 0,   -- 0: it has none
     query_prompt text NOT NULL DEFAULT '',
     document_prompt text NOT NULL DEFAULT '',
-    basis text NOT NULL DEFAULT 'none' CHECK (basis IN ('none', 'rotation', 'pca')),
+    basis text NOT NULL DEFAULT 'none' CHECK (basis IN ('none', 'rotation', 'pca', 'adapter')),
     basis_matrix bytea,              -- float4, little-endian, row by row; a vector v is given as matrix * v
     remote_model text,               -- what the endpoint calls it
     api_key text,                    -- where the key is: env:NAME or file:/path; never the key

@@ -11,6 +11,7 @@ CREATE TABLE pgembed._model_change (
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     filling_since timestamptz,           -- since when somebody counts, and what was done then
     filled_before bigint,
+    build_index boolean NOT NULL DEFAULT true,  -- a worker may, when the new column is full
     switched_at timestamptz,
     report jsonb,                        -- has keys of rows: for the table's owner only
     last_error text,

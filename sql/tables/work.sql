@@ -52,8 +52,7 @@ CREATE TABLE pgembed._pause (
 
 COMMENT ON TABLE pgembed._pause IS 'internal: embedded columns whose work is put off, and why';
 
--- Processes that work. One that sleeps says so, and only then does a writer send a notification: one in every transaction would make all
--- writers commit one after another.
+-- Processes that work, as they are shown. How writers know that one sleeps is in functions/workers.sql.
 CREATE TABLE pgembed._worker (
     name text PRIMARY KEY,
     pid int NOT NULL,            -- of its backend

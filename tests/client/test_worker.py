@@ -2,85 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 from fake_endpoint import FakeEndpoint
-from psycopg import conninfo
-from support import PATIENCE, AsRole, Connect, Connection, MakeRole, Refused, wait_until
+from support import AsRole, Connect, Connection, MakeRole, Refused, wait_until
+from workers import Start, one, states
 
 MODEL = "all-minilm-l6-v2-int8"
 WAKEFUL = ("--awake", "0.1", "--poll", "3600")  # asleep at once, and only woken by a notification
-
-
-class Worker:
-    """A process ``pgembed worker``; what it says goes to a file."""
-
-    def __init__(self, db: Connection, log: Path, arguments: tuple[str, ...], **changes: str) -> None:
-        self.log = log
-        url = conninfo.make_conninfo(db.info.dsn, password=db.info.password or None, **changes)
-        with log.open("wb") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pgembed.cli", "worker", url, *arguments],
-                stdout=file,
-                stderr=file,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-            )
-
-    def said(self) -> str:
-        return self.log.read_text(encoding="utf-8")
-
-    def ended(self) -> int:
-        """Its status, once it has ended."""
-        try:
-            return self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"it does not end; it said: {self.said()}") from None
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.ended()
-
-
-Start = Callable[..., Worker]
-
-
-@pytest.fixture
-def start(db: Connection, tmp_path: Path) -> Iterator[Start]:
-    """Start a worker of the test's database: `start("--once")`."""
-    made: list[Worker] = []
-
-    def run(*arguments: str, **changes: str) -> Worker:
-        made.append(Worker(db, tmp_path / f"worker-{len(made)}.log", arguments, **changes))
-        return made[-1]
-
-    yield run
-    for worker in made:
-        with contextlib.suppress(ProcessLookupError):
-            worker.process.kill()
-        worker.process.wait()
-        print(worker.said())  # seen where the test fails
-    wait_until(
-        lambda: (
-            one(db, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgembed worker%%' AND datname = current_database()")
-            == 0
-        )
-    )
-
-
-def one(db: Connection, statement: str, values: Any = None) -> Any:
-    row = db.execute(statement, values).fetchone()  # type: ignore[arg-type, call-overload]
-    assert row is not None
-    return row[0]
 
 
 def make(db: Connection, table: str = "product", rows: int = 0, model: str = MODEL, source: str = "name") -> None:
@@ -91,10 +23,6 @@ def make(db: Connection, table: str = "product", rows: int = 0, model: str = MOD
 
 def fill(db: Connection, table: str, rows: int) -> None:
     db.execute(f"INSERT INTO {table} SELECT n, 'thing ' || n FROM generate_series(1, {rows}) AS n")
-
-
-def states(db: Connection, table: str = "product") -> dict[str, int]:
-    return dict(db.execute(f"SELECT pgembed.freshness(embedding, embedding_hash), count(*) FROM {table} GROUP BY 1").fetchall())
 
 
 def state(db: Connection) -> list[str]:
@@ -125,7 +53,9 @@ def test_rows_are_embedded_and_a_writer_wakes_it(db: Connection, start: Start) -
     assert seen[:5] == ("one", None, None, 0, True)
     wait_until(lambda: one(db, "SELECT rows_done FROM pgembed.workers") == 5)
     names = db.execute(
-        "SELECT application_name FROM pg_stat_activity WHERE application_name ~ '^pgembed worker one' ORDER BY pid = %s DESC", [seen[5]]
+        "SELECT application_name FROM pg_stat_activity WHERE datname = current_database() AND application_name ~ '^pgembed worker one'"
+        " ORDER BY pid = %s DESC",
+        [seen[5]],
     ).fetchall()
     assert names[0] == ("pgembed worker one",)
     assert set(names[1:]) == {("pgembed worker one: waits",)}
@@ -312,33 +242,111 @@ def notified(session: Connection) -> int:
     return len(list(session.notifies(timeout=0.2)))
 
 
-def test_a_notification_is_sent_only_where_a_living_worker_sleeps(db: Connection, connect: Connect) -> None:
-    listener, worker = connect(db), connect(db)
-    listener.execute("LISTEN pgembed_work")
+# Sessions that hold the lock by which writers know that a worker sleeps.
+HELD = """
+    SELECT array_agg(l.pid) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+    WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objid = 2002873189 AND l.mode = 'ExclusiveLock'
+"""
 
-    def tell(is_asleep: bool) -> None:
-        assert one(worker, "SELECT pgembed._tell_worker('w', %s, NULL, NULL, 0, 0, '1 min')", [is_asleep])
+
+def sleeps(session: Connection) -> tuple[bool, bool]:
+    """Whether a worker may sleep whose session this is, and whether it holds the lock by which writers know."""
+    row = session.execute("SELECT sleeps, holds FROM pgembed._begin_sleep()").fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def test_a_notification_is_sent_only_where_a_living_worker_sleeps(db: Connection, connect: Connect) -> None:
+    listener, worker, other = connect(db), connect(db), connect(db)
+    listener.execute("LISTEN pgembed_work")
 
     def wakes() -> bool:
         db.execute("SELECT pgembed._wake_workers() FROM generate_series(1, 3)")
         return notified(listener) > 0
 
     assert not wakes()
-    assert one(worker, "SELECT pgembed._start_worker('w', 'here', 0)")
-    assert not wakes()
-    tell(True)
+    assert sleeps(worker) == (True, True)
     assert wakes()
-    tell(False)
+    # one for all
+    assert sleeps(other) == (True, False)
+    worker.execute("SELECT pgembed._end_sleep()")
     assert not wakes()
-    tell(True)
-    db.execute("UPDATE pgembed._worker SET seen_at = seen_at - interval '2 minutes'")
-    assert not wakes()
-    tell(True)
-    pid = worker.info.backend_pid
-    worker.close()
+    assert sleeps(other) == (True, True)
+    assert wakes()
+    pid = other.info.backend_pid
+    other.close()
     wait_until(lambda: one(db, "SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [pid]) == 0)
     assert not wakes()
-    assert state(db) == ["gone"]
+
+
+def test_no_worker_falls_asleep_before_what_is_written_is_committed(db: Connection, connect: Connect) -> None:
+    make(db)
+    writer, worker, listener = connect(db), connect(db), connect(db)
+    listener.execute("LISTEN pgembed_work")
+    for number, end in enumerate(("COMMIT", "ROLLBACK")):
+        writer.execute("BEGIN")
+        assert sleeps(worker) == (True, True)  # nothing is written yet
+        worker.execute("SELECT pgembed._end_sleep()")
+        writer.execute(f"INSERT INTO product VALUES ({number}, 'late')")
+        assert sleeps(worker) == (False, False)
+        writer.execute(end)
+        assert notified(listener) == 0
+        assert sleeps(worker) == (True, True)
+        worker.execute("SELECT pgembed._end_sleep()")
+    # an UPDATE that leaves nothing behind keeps nobody awake
+    writer.execute("BEGIN; UPDATE product SET name = name")
+    assert sleeps(worker) == (True, True)
+    writer.execute("COMMIT")
+    assert notified(listener) == 0
+
+
+def test_while_one_writer_rings_the_others_do_not(db: Connection, connect: Connect) -> None:
+    """Notifications make writers commit one after another; a worker that is stopped must not slow all of them down."""
+    make(db)
+    first, second, worker, listener = connect(db), connect(db), connect(db), connect(db)
+    listener.execute("LISTEN pgembed_work")
+    assert sleeps(worker) == (True, True)
+    first.execute("BEGIN; INSERT INTO product VALUES (1, 'one')")
+    for number in range(2, 5):
+        second.execute(f"INSERT INTO product VALUES ({number}, 'other')")
+    assert notified(listener) == 0
+    first.execute("COMMIT")
+    assert notified(listener) == 1
+    # one that has rung for nothing leaves it to the next
+    first.execute("BEGIN; INSERT INTO product VALUES (5, 'five'); ROLLBACK")
+    assert notified(listener) == 0
+    second.execute("INSERT INTO product VALUES (6, 'six')")
+    assert notified(listener) == 1
+
+
+def test_writers_do_not_ring_for_ever_for_a_worker_that_is_stopped(db: Connection, connect: Connect, start: Start) -> None:
+    make(db)
+    worker, listener = start(*WAKEFUL, "--lease", "1"), connect(db)
+    listener.execute("LISTEN pgembed_work")
+    wait_until(lambda: state(db) == ["asleep"])
+    worker.process.send_signal(signal.SIGSTOP)
+    try:
+        db.execute("INSERT INTO product VALUES (1, 'late')")
+        assert notified(listener) == 1
+        wait_until(lambda: state(db) == ["gone"])
+        db.execute("INSERT INTO product VALUES (2, 'late')")
+        assert notified(listener) == 0
+    finally:
+        worker.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: states(db) == {"fresh": 2})
+    assert "connected again" in worker.said()
+
+
+def test_where_the_worker_is_gone_that_slept_for_all_another_one_is_woken(db: Connection, start: Start) -> None:
+    make(db)
+    first = start(*WAKEFUL, "--name", "first")
+    wait_until(lambda: state(db) == ["asleep"])
+    start(*WAKEFUL, "--name", "second")
+    wait_until(lambda: state(db) == ["asleep", "asleep"])
+    assert first.stop() == 0
+    wait_until(lambda: state(db) == ["asleep"] and one(db, HELD) == [one(db, "SELECT pid FROM pgembed.workers")])
+    db.execute("INSERT INTO product VALUES (1, 'late')")
+    wait_until(lambda: states(db) == {"fresh": 1})
 
 
 def test_a_line_belongs_to_its_session_and_dead_ones_go(db: Connection, connect: Connect) -> None:

@@ -22,7 +22,7 @@ CONTENT = """
     CREATE SCHEMA "My Shop";
     CREATE TABLE "My Shop"."Pro""duct" (id int PRIMARY KEY, name text);
     INSERT INTO "My Shop"."Pro""duct" VALUES (1, 'rain jacket'), (2, 'camping stove'), (3, NULL), (4, 'tent');
-    SELECT pgembed.add_embedding('"My Shop"."Pro""duct"', 'name');
+    SELECT pgembed.add_embedding('"My Shop"."Pro""duct"', 'name', sync => 'manual');
     CREATE TABLE given (id int PRIMARY KEY, name text, e halfvec(3));
     INSERT INTO given VALUES (1, 'a', '[1,0,0]'), (2, 'b', '[0,1,0.333]');
     SELECT pgembed.adopt_embedding('given', 'e', metric => 'l2');
@@ -175,8 +175,8 @@ def test_pgvector_in_another_schema_is_restored(empty_db: Connection, tmp_path: 
 def test_chunks_are_restored_with_their_rows(db: Connection, tmp_path: Path, form: str) -> None:
     db.execute("CREATE TABLE doc (id int PRIMARY KEY, body text)")
     db.execute("INSERT INTO doc VALUES (1, 'A violin has four strings. A volcano throws out lava.'), (2, 'A contract binds two parties.')")
-    db.execute("SELECT pgembed.add_embedding('doc', 'body', chunk_tokens => 10)")
-    db.execute("SELECT pgembed.add_embedding('doc', 'body', column_name => 'lost', chunk_tokens => 10)")
+    db.execute("SELECT pgembed.add_embedding('doc', 'body', chunk_tokens => 10, sync => 'manual')")
+    db.execute("SELECT pgembed.add_embedding('doc', 'body', column_name => 'lost', chunk_tokens => 10, sync => 'manual')")
     db.execute("CALL pgembed.refresh('doc')")
     db.execute("UPDATE doc SET body = 'short' WHERE id = 2; ALTER TABLE doc ENABLE ROW LEVEL SECURITY; DROP TABLE doc_lost_chunk")
     name = f"{db.info.dbname}_restored"

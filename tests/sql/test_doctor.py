@@ -113,6 +113,32 @@ def test_rows_that_wait_and_nobody_comes(sound: Connection) -> None:
 
 
 @pytest.mark.own_database
+def test_a_worker_that_leaves_columns_to_others(sound: Connection, make_role: Any, as_role: AsRole) -> None:
+    said = 'product.embedding is left to others: its model "m" cannot be loaded here: no file'
+    sound.execute("INSERT INTO pgembed._worker (name, pid, host, problem) VALUES ('w', pg_backend_pid(), 'far', %s)", [said])
+    assert found(sound) == [("warning", "worker w", f"{said}; its log on far says more", "CALL pgembed.work()")]
+    with as_role(sound, make_role("stranger")):
+        assert found(sound) == []
+    sound.execute("UPDATE pgembed._worker SET pid = 1")  # gone
+    assert found(sound) == []
+
+
+def test_an_adapter_for_vectors_of_another_model(sound: Connection) -> None:
+    zeros = "decode(repeat('00', %s), 'hex')"
+    sound.execute(
+        f"""
+        INSERT INTO pgembed._adapter (table_name, column_name, adapter, kind, method, model, fingerprint, column_fingerprint, query_dim,
+            dim, matrix, bias, normalized, measured)
+        SELECT 'product', 'embedding', 'a', 'compensation', 'm', 'new', 'f', e.fingerprint, 1, 1, {zeros % 4}, {zeros % 4}, true, '{{}}'
+        FROM pgembed._embedding AS e
+        """
+    )
+    assert found(sound) == []
+    sound.execute("UPDATE pgembed._adapter SET column_fingerprint = repeat('0', 64)")
+    assert mended(sound, "is not in force") == "SELECT pgembed.drop_adapter('public.product', 'embedding')"
+
+
+@pytest.mark.own_database
 def test_batches_whose_worker_died_paused_columns_and_failed_rows(sound: Connection) -> None:
     sound.execute(
         """

@@ -113,6 +113,43 @@ def test_rows_that_others_hold_are_waited_for_and_not_in_the_way(dots: Connectio
 
 
 @pytest.mark.own_database
+@pytest.mark.parametrize("codec", ["dot_sign", "dot_int8"])
+def test_vectors_that_are_renamed_meanwhile_are_still_those_that_are_encoded(dots: Connection, connect: Connect, codec: str) -> None:
+    """As a change of the model does, which lets other vectors have their name."""
+    dots.execute("INSERT INTO dot SELECT id + n, 0, e FROM dot, generate_series(200, 1000, 200) AS n; ANALYZE dot")
+    dots.execute("SELECT pgembed.add_code('dot', %s)", [codec])
+    dots.execute(
+        """
+        CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM pg_advisory_xact_lock_shared(1);
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER wait BEFORE UPDATE ON dot FOR EACH ROW WHEN (OLD.id = 1) EXECUTE FUNCTION wait();
+        """
+    )
+    other, watcher = connect(dots), connect(dots)
+    watcher.execute("SELECT pg_advisory_lock(1)")
+    fill = threading.Thread(target=dots.execute, args=("CALL pgembed.fill_code('dot', batch_size => 10)",))
+    fill.start()
+    waiting = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND locktype = %s"
+    wait_until(lambda: watcher.execute(waiting, ["advisory"]).fetchone() == (True,))
+    rename = threading.Thread(
+        target=other.execute,
+        args=("BEGIN; ALTER TABLE dot RENAME COLUMN e TO old; ALTER TABLE dot ADD COLUMN e vector(8) DEFAULT '[1,1,1,1,1,1,1,1]'; COMMIT",),
+    )
+    rename.start()
+    wait_until(lambda: watcher.execute(waiting, ["relation"]).fetchone() == (True,))
+    watcher.execute("SELECT pg_advisory_unlock(1)")
+    fill.join()
+    rename.join()
+    rows = dots.execute(f"SELECT count(*), count(*) FILTER (WHERE {codec}::text = {codec}(old)::text) FROM dot").fetchone()
+    assert rows is not None
+    assert rows[0] == rows[1] > 200
+    assert is_filled(dots, codec)
+
+
+@pytest.mark.own_database
 def test_an_interruption_keeps_what_was_committed(coded: Connection, connect: Connect) -> None:
     holder, other = connect(coded), connect(coded)
     pid = coded.info.backend_pid

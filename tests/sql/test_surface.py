@@ -239,7 +239,7 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
             | {"add_embedding", "adopt_embedding", "alter_embedding", "drop_embedding", "refresh"}
             | {"register_model", "drop_model", "grant_model", "revoke_model"}
             | {"_claim_work", "_release_work", "_keep_claim", "_pause_column", "_embed_rows", "retry_failed", "work"}
-            | {"_wake_workers", "_start_worker", "_tell_worker", "_end_worker"}
+            | {"_wake_workers", "_begin_sleep", "_end_sleep", "_start_worker", "_tell_worker", "_end_worker"}
             | {"set_filter_log", "_flush_filter_log", "advise"}
             | {"train_codec", "retrain_codec", "drop_codec", "recommend_codec", "check_codec", "_codecs_moved"}
             | {"check_query", "set_search_defaults", "reset_search_defaults"}

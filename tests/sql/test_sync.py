@@ -25,14 +25,15 @@ SPIES = """
     END $$;
     CREATE OR REPLACE FUNCTION pgembed._wake_workers() RETURNS void LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER AS
     $$ INSERT INTO public.called (what) VALUES ('woken') $$;
-    INSERT INTO pgembed._worker (name, pid, is_asleep) VALUES ('sleeper', pg_backend_pid(), true);
 """
 
 
 @pytest.fixture
-def calls(db: Connection) -> Calls:
-    """What was called since it was last asked."""
+def calls(db: Connection, connect: Connect) -> Calls:
+    """What was called since it was last asked; a worker sleeps."""
     db.execute(SPIES)
+    # as _begin_sleep() does; the session of the test before may not be gone yet
+    connect(db).execute("SELECT pg_advisory_lock(1885824365, 2002873189)")
 
     def read() -> list[str]:
         rows = db.execute("SELECT what FROM called ORDER BY n").fetchall()

@@ -141,3 +141,17 @@ def test_bytes_of_another_length_are_refused(stored: bytes | None) -> None:
 def test_bytes_of_no_orthogonal_matrix_are_refused() -> None:
     with pytest.raises(errors.DimensionMismatch, match="not orthogonal"):
         basis.from_bytes(np.ones((4, 4), "<f4").tobytes(), 4)
+
+
+def test_an_adapter_is_any_matrix_that_can_be_undone() -> None:
+    stretched = np.diag([1.0, 2, 3]) + 0.5
+    found = basis.adapter(stretched)
+    assert found.dtype == np.float32
+    assert np.array_equal(basis.from_bytes(basis.to_bytes(found), 3, basis.ADAPTER), stretched.astype(np.float32))
+    with pytest.raises(errors.DimensionMismatch, match="not orthogonal"):
+        basis.from_bytes(basis.to_bytes(found), 3, "rotation")
+    for wrong in (np.ones((3, 3)), np.diag([1.0, 1, 1e-6]), np.full((3, 3), np.nan), np.ones((3, 2)), np.zeros((3, 3))):
+        with pytest.raises(errors.DimensionMismatch):
+            basis.adapter(wrong)
+    with pytest.raises(errors.DimensionMismatch, match="finite"):
+        basis.from_bytes(np.full(9, np.inf, "<f4").tobytes(), 3, basis.ADAPTER)

@@ -25,7 +25,8 @@ def task(n: int = 240, dim: int = 24, noise: float = 0.1) -> Labelled:
     return Labelled(asked, rows, [[place] for place in range(n)], [[] for _ in range(n)])
 
 
-def test_slopes_are_those_of_the_loss() -> None:
+@pytest.mark.parametrize("both", [False, True], ids=["queries", "both"])
+def test_slopes_are_those_of_the_loss(both: bool) -> None:
     labelled = task(30, 6)
     labelled = Labelled(labelled.queries, labelled.rows, [[place, (place + 1) % 30] for place in range(30)], [[5]] * 30)
     rng = np.random.default_rng(2)
@@ -34,17 +35,21 @@ def test_slopes_are_those_of_the_loss() -> None:
     batch = np.arange(10)
 
     def slopes(a: Any, b: Any) -> Any:
-        return lowrank._slopes(labelled, queries, rows, batch, a, b, np.random.default_rng(3))
+        return lowrank._slopes(labelled, queries, rows, batch, a, b, np.random.default_rng(3), both=both)
+
+    def turned(x: Any, a: Any, b: Any) -> Any:
+        made = x + (x @ b) @ a.T
+        return made / np.linalg.norm(made, axis=-1, keepdims=True)
 
     def loss(a: Any, b: Any) -> float:
         # the same draws: own rows first, then all 30 as others
         chance, total = np.random.default_rng(3), 0.0
         own = [labelled.near[at][int(chance.integers(2))] for at in batch]
+        compared = turned(rows, a, b) if both else rows
         for at, mine in zip(batch, own, strict=True):
-            asked = queries[at] + a @ (b.T @ queries[at])
-            asked /= np.linalg.norm(asked)
+            asked = turned(queries[at], a, b)
             near = [row for row in range(30) if row == mine or row not in labelled.near[at]]
-            logits = np.array([asked @ rows[row] for row in near]) / lowrank._TEMPERATURE
+            logits = np.array([asked @ compared[row] for row in near]) / lowrank._TEMPERATURE
             total -= logits[near.index(mine)] - np.log(np.exp(logits).sum())
         return total / len(batch)
 
@@ -67,6 +72,24 @@ def test_a_rule_of_low_rank_is_learnt_and_holds_for_new_queries() -> None:
     assert measuring.recalls(before).mean() < 0.8
     assert measuring.recalls(after).mean() > 0.9
     assert found.rank == 2
+
+
+def test_a_change_of_both_sides_lets_what_is_labelled_be_near() -> None:
+    """Half of the dimensions say nothing of what belongs together: they are made small in queries and rows alike."""
+    rng = np.random.default_rng(5)
+    said = rng.standard_normal((240, 8))
+    noise = [3 * rng.standard_normal((240, 4)) for _ in range(2)]
+    rows, asked = (unit(np.concatenate([said, each], axis=1)) for each in noise)
+    labelled = Labelled(asked, rows, [[place] for place in range(240)], [[] for _ in range(240)])
+    training, held = labelled.some(range(160)), labelled.some(range(160, 240))
+    found = lowrank.fit(training, 4, "cosine", 1, both=True)
+    before = measuring.recalls(measuring.ranks(held.queries, measuring.Rows(rows, "cosine"), held.near)).mean()
+    turned = measuring.Rows(found.apply(rows), "cosine")
+    after = measuring.recalls(measuring.ranks(found.apply(held.queries), turned, held.near)).mean()
+    assert before < 0.5
+    assert after > before + 0.2
+    whole = found.whole()
+    assert np.abs(unit(rows @ whole.T) - found.apply(rows)).max() < 1e-5
 
 
 def test_the_same_seed_gives_the_same_map() -> None:

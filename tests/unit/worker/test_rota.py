@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from support import wait_until
 
-from pgembed.worker.rota import FIRST_AVOIDED, Rota, Stopped
+from pgembed.worker.rota import FILLED_ROWS, FIRST_AVOIDED, Rota, Stopped
 
 
 def resting(rota: Rota, count: int) -> list[threading.Thread]:
@@ -112,3 +112,15 @@ def test_the_same_words_are_not_said_again_soon(capsys: pytest.CaptureFixture[st
     for message, hint in (("one", None), ("one", None), ("two", "do this")):
         say(message, hint)
     assert capsys.readouterr().err == "pgembed worker w: one\npgembed worker w: two\nhint: do this\n"
+
+
+def test_a_column_that_was_filled_is_told_from_one_that_is_changed_here_and_there() -> None:
+    shared = Rota("w", 1)
+    for _ in range(FILLED_ROWS // 100):
+        shared.tally(100, 0, (1, "embedding"))
+        shared.tally(1, 3, (2, "embedding"))
+    assert shared.filled() == [(1, "embedding")]
+    assert (shared.done, shared.failed) == (FILLED_ROWS // 100 * 101, FILLED_ROWS // 100 * 3)
+    shared.is_indexed((1, "embedding"))
+    shared.tally(100, 0, (1, "embedding"))
+    assert shared.filled() == []
