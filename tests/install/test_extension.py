@@ -245,7 +245,7 @@ def test_an_updated_extension_is_what_a_fresh_one_is(empty_db: Connection, next_
 def test_an_update_keeps_embedded_columns_and_plain_functions_work(empty_db: Connection, next_version: None) -> None:
     empty_db.execute(f"CREATE EXTENSION pgembed VERSION '{__version__}' CASCADE")
     empty_db.execute("CREATE TABLE product (id int PRIMARY KEY, name text); INSERT INTO product VALUES (1, 'tent')")
-    empty_db.execute("SELECT pgembed.add_embedding('product', 'name')")
+    empty_db.execute("SELECT pgembed.add_embedding('product', 'name', sync => 'manual')")
     empty_db.execute("CALL pgembed.refresh('product')")
     empty_db.execute("SELECT pgembed.set_default_model('all-minilm-l6-v2-int8')")
     registry = "SELECT (SELECT array_agg(e) FROM pgembed._embedding AS e)::text, (SELECT value FROM pgembed._setting)"

@@ -30,7 +30,7 @@ def left_overs(db: Connection) -> list[object]:
     """Triggers, functions that return one, and lines of the registry."""
     return db.execute(
         """
-        SELECT tgname::text FROM pg_trigger WHERE NOT tgisinternal
+        SELECT tgname::text FROM pg_trigger WHERE NOT tgisinternal AND tgname NOT IN ('declare', 'work_follows')
         UNION ALL SELECT proname::text FROM pg_proc WHERE prorettype = 'trigger'::regtype AND pronamespace = 'public'::regnamespace
         UNION ALL SELECT column_name::text FROM pgembed._code
         """
@@ -138,12 +138,18 @@ def test_the_lack_of_a_code_is_recorded_by_the_tables_owner_only(
         refused(dots, "42501", "SELECT pgembed._code_missed('dot'::regclass, 'dot_sign', '')", message="must be owner")
 
 
-@pytest.mark.parametrize("how", ["DISABLE TRIGGER zz_pgembed_dot_sign", "DROP COLUMN e CASCADE"])
-def test_a_column_that_nothing_keeps_is_not_filled(dots: Connection, how: str) -> None:
+def test_a_column_that_nothing_keeps_is_not_filled(dots: Connection) -> None:
     dots.execute("SELECT pgembed.add_code('dot', 'dot_sign')")
     dots.execute("CALL pgembed.fill_code('dot')")
-    dots.execute(f"ALTER TABLE dot {how}")
+    dots.execute("ALTER TABLE dot DISABLE TRIGGER zz_pgembed_dot_sign")
     assert code_line(dots, "dot_sign")[4] is False
+
+
+def test_codes_go_with_the_vectors_they_are_of(dots: Connection) -> None:
+    dots.execute("SELECT pgembed.add_code('dot', 'dot_sign')")
+    dots.execute("ALTER TABLE dot DROP COLUMN e CASCADE")
+    assert left_overs(dots) == []
+    assert dots.execute("SELECT count(*) FROM pgembed.codes").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("column", ["e", "dot_sign"])
@@ -153,13 +159,14 @@ def test_a_column_is_not_dropped_by_accident(dots: Connection, refused: Refused,
 
 
 @pytest.mark.parametrize("column", ["e", "dot_sign"])
-def test_a_renamed_column_is_refused_clearly(dots: Connection, refused: Refused, column: str) -> None:
+def test_a_renamed_column_is_followed(dots: Connection, column: str) -> None:
     dots.execute("SELECT pgembed.add_code('dot', 'dot_sign')")
+    dots.execute("CALL pgembed.fill_code('dot')")
     dots.execute(f"ALTER TABLE dot RENAME COLUMN {column} TO other")
-    vector = "other" if column == "e" else "e"
-    refused(dots, "42703", f"UPDATE dot SET {vector} = {vector} WHERE id = 1", message="was renamed", hint="drop_code")
-    dots.execute("SELECT pgembed.drop_code('dot', 'dot_sign')")
-    dots.execute(f"UPDATE dot SET {vector} = {vector} WHERE id = 1")
+    vector, code = ("other", "dot_sign") if column == "e" else ("e", "other")
+    dots.execute(f"UPDATE dot SET {vector} = (SELECT {vector} FROM dot WHERE id = 7) WHERE id = 1")
+    assert dots.execute(f"SELECT count(DISTINCT {code}::text) FROM dot WHERE id IN (1, 7)").fetchone() == (1,)
+    dots.execute(f"SELECT pgembed.drop_code('dot', '{code}')")
 
 
 def test_the_type_of_the_vectors_stays(dots: Connection, refused: Refused) -> None:

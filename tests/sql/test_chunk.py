@@ -131,7 +131,7 @@ def test_a_vector_that_is_gone_is_not_counted(cut: Connection, change: str) -> N
 def test_a_source_over_a_generated_column_keeps_the_count(db: Connection) -> None:
     db.execute("CREATE TABLE product (id int PRIMARY KEY, a text, b text GENERATED ALWAYS AS (a || '!') STORED)")
     db.execute("INSERT INTO product VALUES (1, repeat('rain ', 300)), (2, 'sun')")
-    db.execute("SELECT pgembed.add_embedding('product', 'b')")
+    db.execute("SELECT pgembed.add_embedding('product', 'b', sync => 'manual')")
     db.execute("CALL pgembed.refresh('product')")
     assert truncated(db) == (1,)
     db.execute("UPDATE product SET a = a || 'x'")

@@ -170,8 +170,8 @@ def test_a_column_that_was_dropped_is_told(spots: Connection, refused: Refused) 
     spots.execute("ALTER TABLE spot DROP COLUMN e")
     refused(
         spots,
-        "42703",
+        "42704",
         f"SELECT * FROM pgembed.search(NULL::spot, {EAST})",
-        message='"e" of table "spot" does not exist any more',
-        hint="pgembed.drop_embedding('spot', 'e')",
+        message='table "spot" has no embedded column',
+        hint="pgembed.add_embedding('spot'",
     )

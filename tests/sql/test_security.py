@@ -319,7 +319,7 @@ def test_a_column_that_became_of_such_a_type_is_not_read(impostor: Connection, m
         impostor.execute("CREATE TABLE m.u (id int PRIMARY KEY, e public.vector); SELECT pgembed.adopt_embedding('m.u', 'e')")
         impostor.execute("ALTER TABLE m.u DROP COLUMN e; ALTER TABLE m.u ADD COLUMN e m.vector; INSERT INTO m.u VALUES (1, ROW(1))")
     impostor.execute("SELECT * FROM pgembed.embeddings")
-    refused(impostor, "42703", "SELECT * FROM pgembed.search(NULL::m.u, '[1,2,3]'::vector)", message="does not exist any more")
+    refused(impostor, "42704", "SELECT * FROM pgembed.search(NULL::m.u, '[1,2,3]'::vector)", message="has no embedded column")
     assert impostor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = %s", [mallory]).fetchone() == (False,)
 
 
@@ -337,7 +337,7 @@ def test_a_hash_column_that_became_of_another_type_is_not_read(db: Connection, m
                 RETURN NULL;
             END $$;
             CREATE CAST (m.bytea AS pg_catalog.bytea) WITH FUNCTION m.evil(m.bytea) AS IMPLICIT;
-            ALTER TABLE m.t DROP COLUMN embedding_hash;
+            ALTER TABLE m.t DROP COLUMN embedding_hash CASCADE;
             ALTER TABLE m.t ADD COLUMN embedding_hash m.bytea DEFAULT ROW(1);
             """
         )
@@ -359,7 +359,7 @@ def test_no_table_of_somebodys_breaks_the_view_for_others(db: Connection, mallor
             SELECT pgembed.adopt_embedding('m.closed', 'e');
             SELECT pgembed.adopt_embedding('m.unfilled', 'e');
             SELECT pgembed.add_embedding('m.broken', 'name');
-            ALTER TABLE m.broken DROP COLUMN embedding_hash;
+            ALTER TABLE m.broken DROP COLUMN embedding_hash CASCADE;
             """
         )
     for _ in (1, 2):
