@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", choices=("rate", "waking"))
     options = parser.parse_args()
-    rows, seconds, rounds = (1000, 1, 1) if options.quick else (options.rows, options.seconds, options.rounds)
+    rows, seconds, rounds = (200, 1, 1) if options.quick else (options.rows, options.seconds, options.rounds)
     url = os.environ.get("PGEMBED_URL")
     if not url:
         raise SystemExit("PGEMBED_URL is not set: PGEMBED_URL=$(make -s url) python tests/benchmarks/bench_worker.py")

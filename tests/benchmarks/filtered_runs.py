@@ -63,6 +63,10 @@ def knows_vectors(connection: Connection) -> None:
     connection.adapters.register_dumper(Sent, type("VectorDumper", (SentDumper,), {"oid": oid}))
 
 
+# So few only show that the benchmark runs.
+FEW_ROWS = 10_000
+
+
 def load(connection: Connection, table: Table) -> None:
     """The table with what a user would make: a btree for each column that is filtered by, GIN for an array, HNSW over the vectors as
     pgvector builds it by default, codes and covering indexes with them; all vacuumed, analyzed and, where that exists, calibrated."""
@@ -100,7 +104,8 @@ def load(connection: Connection, table: Table) -> None:
     connection.execute(f"CREATE INDEX {table.name}_hnsw ON {table.name} USING hnsw (embedding vector_cosine_ops)")
     connection.execute(f"VACUUM ANALYZE {table.name}")
     if connection.execute("SELECT FROM pg_proc WHERE pronamespace = 'pgembed'::regnamespace AND proname = 'calibrate'").fetchall():
-        connection.execute(f"CALL pgembed.calibrate('{table.name}')")
+        few = ", sample => 20" if len(table.rows) < FEW_ROWS else ""
+        connection.execute(f"CALL pgembed.calibrate('{table.name}'{few})")
 
 
 def move_rows(connection: Connection, table: Table) -> None:
