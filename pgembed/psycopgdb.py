@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from psycopg import adapt, postgres, pq
@@ -208,7 +208,7 @@ def _parameter(oid: int, value: object) -> object:
     if value is None:
         made = _Null()  # of None psycopg would not say the type, and PostgreSQL would guess one
     elif oid == _BYTEA_OID:
-        made = _Binary(value)  # type: ignore[call-overload]
+        made = _Binary(cast("bytes", value))
     elif oid == _BYTEA_ARRAY_OID and isinstance(value, (list, tuple)):
         made = _Binary(_bytea_array(value))
     else:

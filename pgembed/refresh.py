@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 from pgembed import chunked, errors, following, indexing
 from pgembed.columns import Column
@@ -18,13 +18,14 @@ from pgembed.sharing import Encoder, Shared
 from pgembed.work import claims, failures, reading, running, writing
 from pgembed.work.claims import Held
 from pgembed.work.failures import Ask, Unusable
+from pgembed.work.isolation import read_committed
 from pgembed.work.reading import evaluate, is_data_error, source_call
 from pgembed.work.tally import PROGRESS_SECONDS, Tally, tell_end, tell_progress
 
 BATCH_LIMIT = claims.MOST_ROWS
 _WAIT = 0.1
 
-__all__ = ["BATCH_LIMIT", "PROGRESS_SECONDS", "Tally", "evaluate", "is_data_error", "read_committed", "refresh", "source_call"]
+__all__ = ["BATCH_LIMIT", "PROGRESS_SECONDS", "Tally", "evaluate", "is_data_error", "refresh", "source_call"]
 
 
 def refresh(
@@ -176,28 +177,3 @@ def _recheck(db: Database, column: Column, limit: int, *, commits: bool) -> None
         after = keys[-1]
     if marked:
         db.notice(f"{column.label}: {marked} rows have another source text than they were embedded from")
-
-
-@contextmanager
-def read_committed(db: Database) -> Iterator[None]:
-    """Run a block whose transactions are at READ COMMITTED, whatever the session's default is; it begins and ends with a commit.
-
-    At the other levels a transaction would not see what others have claimed, and one writer beside it would end the whole.
-    """
-    name = "default_transaction_isolation"
-    before = str(db.execute("SELECT pg_catalog.current_setting($1) AS level", ["pg_catalog.text"], [name])[0]["level"])
-    if before == "read committed":
-        yield
-        return
-    try:
-        _set(db, name, "read committed")
-        db.commit()
-        yield
-    finally:
-        # committed, or an error on its way would take it back
-        _set(db, name, before)
-        db.commit()
-
-
-def _set(db: Database, name: str, value: str) -> None:
-    db.execute("SELECT pg_catalog.set_config($1, $2, false)", ["pg_catalog.text", "pg_catalog.text"], [name, value])

@@ -48,10 +48,10 @@ def register(execute: object, *names: str, dim: int = 16, words: int = WORDS) ->
         Path(place).chmod(0o755)
         for shift, name in enumerate(names):
             folder = write(Path(place) / name, shift=shift, dim=dim, words=words)
-            execute("SELECT pgembed.register_model(%s, %s)", [name, str(folder)])  # type: ignore[operator]
+            execute("SELECT pgembed.register_model(%s, %s)", [name, str(folder)])
 
 
 def forget(execute: object) -> None:
     """Take the models' files away, which would outlive a database that is dropped."""
-    execute("DELETE FROM pgembed._model")  # type: ignore[operator]
-    execute("SELECT pgembed.register_model('last', 'all-minilm-l6-v2', dim => 1)")  # type: ignore[operator]
+    execute("DELETE FROM pgembed._model")
+    execute("SELECT pgembed.register_model('last', 'all-minilm-l6-v2', dim => 1)")

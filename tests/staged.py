@@ -131,7 +131,7 @@ class Worker:
     def turn(self, **changes: Any) -> bool:
         """Claim a batch and embed it; False where there is none."""
         settings = Settings(**(vars(self.settings) | changes))
-        return Hand(0, settings, self.rota, self.models, None)._turn(self.db)  # type: ignore[arg-type]
+        return Hand(0, settings, self.rota, self.models, None)._turn(self.db)
 
     def session(self, stops: str, **changes: Any) -> Session:
         """One turn, with stops before these steps."""
@@ -247,7 +247,7 @@ class Stage:
             assert max(self.asked.values(), default=0) <= most, f"embedded without need: {self.asked}"
 
     def _one(self, statement: str) -> Any:
-        row = self.watching.execute(statement).fetchone()  # type: ignore[arg-type, call-overload, unused-ignore]
+        row = self.watching.execute(statement).fetchone()
         assert row is not None
         return row[0]
 
@@ -267,7 +267,7 @@ class Stage:
                 step = step.format_map(ids)
                 gate(step)
                 try:
-                    connection.execute(step)  # type: ignore[arg-type, call-overload, unused-ignore]
+                    connection.execute(step)
                 except psycopg.Error as error:
                     connection.execute("ROLLBACK")
                     session.errors.append(error.sqlstate or "")
@@ -284,7 +284,7 @@ class Stage:
 
         def ask(owned: Any, statement: str, types: Sequence[str], values: Sequence[object]) -> list[Any]:
             owned.must_own()
-            return db.execute(statement, types, values)  # type: ignore[no-any-return]
+            return db.execute(statement, types, values)
 
         def run(gate: Gate) -> None:
             monkeypatch.setattr(refreshing, "time", SimpleNamespace(monotonic=monotonic, sleep=lambda _: gate("look again", looks=True)))

@@ -47,7 +47,7 @@ Start = Callable[..., Worker]
 
 
 def one(db: Connection, statement: str, values: Any = None) -> Any:
-    row = db.execute(statement, values).fetchone()  # type: ignore[arg-type, call-overload]
+    row = db.execute(statement, values).fetchone()
     assert row is not None
     return row[0]
 

@@ -19,7 +19,7 @@ from pgembed.codes.catalogue import Code
 from pgembed.columns import Column, quote
 from pgembed.database import Database, Row
 from pgembed.models import threads
-from pgembed.refresh import read_committed
+from pgembed.work.isolation import read_committed
 
 if TYPE_CHECKING:
     from pgembed.codecs.contract import Codec

@@ -69,7 +69,7 @@ def workers(db: Connection, url: str, count: int, *arguments: str) -> Iterator[N
 def until(db: Connection, condition: str) -> None:
     """Wait until a query says true."""
     end = time.monotonic() + PATIENCE
-    while db.execute(condition).fetchone() != (True,):  # type: ignore[arg-type]
+    while db.execute(condition).fetchone() != (True,):
         if time.monotonic() > end:
             raise TimeoutError(condition)
         time.sleep(0.1)
@@ -114,7 +114,7 @@ def rate(db: Connection, url: str, model: str, found: list[str], count: int) -> 
 
 
 def counted(db: Connection, statement: str) -> int:
-    row = db.execute(statement).fetchone()  # type: ignore[arg-type]
+    row = db.execute(statement).fetchone()
     assert row is not None
     return int(row[-1])
 

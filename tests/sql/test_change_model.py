@@ -70,7 +70,7 @@ def ready(words: Connection) -> Connection:
 
 
 def one(db: Connection, statement: str, values: object = None) -> Any:
-    row = db.execute(statement, values).fetchone()  # type: ignore[call-overload]
+    row = db.execute(statement, values).fetchone()
     assert row is not None
     return row[0]
 

@@ -68,7 +68,7 @@ def together(*calls: tuple[Connection, str]) -> list[psycopg.Error]:
 
     def run(session: Connection, statement: str) -> None:
         try:
-            session.execute(statement)  # type: ignore[arg-type, call-overload, unused-ignore]
+            session.execute(statement)
         except psycopg.Error as error:
             errors.append(error)
 
@@ -154,7 +154,7 @@ def test_a_row_at_which_workers_die_is_isolated_and_parked(far: Connection) -> N
         far.execute("SELECT pgembed._release_work(%s, '{}', '{}', '{}')", [number])
     assert deaths == 5
     assert failures(far) == [("7", 5, "58000", True)]
-    assert far.execute("SELECT error FROM pgembed.failures").fetchone()[0].startswith("the process that embedded this row died")  # type: ignore[index]
+    assert far.execute("SELECT error FROM pgembed.failures").fetchone()[0].startswith("the process that embedded this row died")
     assert counts(far) == {"null_source": 11, "failed": 1}
     assert far.execute("SELECT count(*) FROM pgembed._claim").fetchone() == (0,)
 
@@ -281,7 +281,7 @@ def test_a_column_that_becomes_another_one_meanwhile_gets_no_vector_of_the_old_m
     asking, going = threading.Event(), threading.Event()
     right = fake.default
 
-    def slow(request):  # type: ignore[no-untyped-def]
+    def slow(request):
         asking.set()
         going.wait(PATIENCE)
         return right(request)

@@ -57,24 +57,24 @@ class Session:
 
 def test_what_is_shown_goes_with_a_commit_and_is_shown_again() -> None:
     session = Session()
-    with progress.shown(session, "change_model", "product"):  # type: ignore[arg-type]
+    with progress.shown(session, "change_model", "product"):
         assert session.now.startswith("pgembed change_model product 0/? @")
-        with progress.shown(session, "refresh", "product.next"):  # type: ignore[arg-type]
-            progress.tell(session, 3, 9)  # type: ignore[arg-type]
+        with progress.shown(session, "refresh", "product.next"):
+            progress.tell(session, 3, 9)
             session.local = None  # a commit
-            progress.again(session)  # type: ignore[arg-type]
+            progress.again(session)
             assert session.now.startswith("pgembed refresh product.next 3/9 @")
         assert session.now.startswith("pgembed change_model product 0/? @")
     assert session.now == "psql"
-    progress.tell(session, 1, 2)  # type: ignore[arg-type]
-    progress.again(session)  # type: ignore[arg-type]
+    progress.tell(session, 1, 2)
+    progress.again(session)
     assert session.now == "psql"
 
 
 def test_after_an_error_nothing_is_shown_any_more() -> None:
     session = Session()
-    with pytest.raises(ValueError, match="x"), progress.shown(session, "refresh", "product"):  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="x"), progress.shown(session, "refresh", "product"):
         raise ValueError("x")
     session.local = None  # the transaction is over
-    progress.again(session)  # type: ignore[arg-type]
+    progress.again(session)
     assert session.now == "psql"

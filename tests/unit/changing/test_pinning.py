@@ -57,15 +57,15 @@ def test_a_search_follows_the_column_and_a_statement_the_name() -> None:
 @pytest.mark.parametrize(("lines", "level"), [(BEFORE, "repeatable read"), (BEFORE, "serializable"), (BEFORE[:1], "read committed")])
 def test_where_the_rows_of_a_name_are_not_seen_as_they_are_the_statement_is_refused(lines: Any, level: str) -> None:
     with pytest.raises(errors.Overtaken, match='"e" of table "t" holds vectors of another model') as caught:
-        pinning.written(Fake(*lines, level=level), "t", None)  # type: ignore[arg-type]
+        pinning.written(Fake(*lines, level=level), "t", None)
     assert caught.value.sqlstate == "40001"
     assert caught.value.hint
-    assert pinning.seen(Fake(*lines, level=level), "t", None).number == 2  # type: ignore[arg-type]
+    assert pinning.seen(Fake(*lines, level=level), "t", None).number == 2
 
 
 def test_a_column_that_is_gone_by_now_is_no_column() -> None:
     with pytest.raises(errors.UnknownColumn, match="does not exist any more"):
-        pinning.seen(Fake(line("e", None, 2)), "t", None)  # type: ignore[arg-type]
+        pinning.seen(Fake(line("e", None, 2)), "t", None)
 
 
 def test_what_a_query_was_made_for_is_remembered_for_the_last_ones() -> None:

@@ -24,7 +24,7 @@ def test_a_whole_map_and_one_of_low_rank() -> None:
     queries = drawn(4, 5, seed=4)
     for line, query in zip(WHOLE.apply(queries), queries, strict=True):
         assert line == pytest.approx([WHOLE.matrix[row] @ query + WHOLE.bias[row] for row in range(3)], abs=1e-5)
-    changed = np.eye(5) + LOW.matrix @ LOW.right.T  # type: ignore[union-attr]
+    changed = np.eye(5) + LOW.matrix @ LOW.right.T
     for line, query in zip(LOW.apply(queries), queries, strict=True):
         assert line == pytest.approx(changed @ query + LOW.bias, abs=1e-5)
     assert (WHOLE.query_dim, WHOLE.rank, LOW.query_dim, LOW.rank) == (5, None, 5, 2)
