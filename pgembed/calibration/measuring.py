@@ -107,7 +107,7 @@ def measure(db: Database, column: Column, given: tuple[str | None, str | None], 
         for number, cell in enumerate(cells):
             progress.tell(db, number, len(cells))
             ranks = _asked(runner, cell, found, order)
-            points += _points(cell, found, ranks, kind_of)
+            points += _points(cell, found, ranks, kind_of, given=kinds[0].drawn == "given")
             tell(f"recall of {number + 1} of {len(cells)} settings")
         runs, points = _timed(db, runner, cells, conditions, found, points, order, facts.rows, tell)
     return Measured(
@@ -199,7 +199,7 @@ def _asked(runner: Runner, cell: Cell, found: Truth, order: Sequence[int]) -> di
     return made
 
 
-def _points(cell: Cell, found: Truth, recalls: dict[int, list[float]], kind_of: Sequence[int]) -> list[Point]:
+def _points(cell: Cell, found: Truth, recalls: dict[int, list[float]], kind_of: Sequence[int], *, given: bool) -> list[Point]:
     if not recalls:
         return []
     made = []
@@ -224,6 +224,7 @@ def _points(cell: Cell, found: Truth, recalls: dict[int, list[float]], kind_of: 
                 low=round(min(map(surely, kinds.values())), 4),
                 queries=asked,
                 filter=cell.filter.kind,
+                given=given,
             )
         )
     return made

@@ -17,7 +17,11 @@ def keep(db: Database, write: Writer, column: Column, found: Measured) -> None:
     Raises:
         errors.InsufficientPrivilege: the caller does not own the table.
     """
-    points = [{name: value for name, value in asdict(point).items() if name != "k" and value is not None} for point in found.points]
+    # what is so as a rule is left out
+    points = [
+        {name: value for name, value in asdict(point).items() if name != "k" and value is not None and value is not False}
+        for point in found.points
+    ]
     code = found.code
     write(
         column.table,

@@ -26,11 +26,10 @@ from pgembed.planner.probing import Local
 BAND = 1.3
 # And still more where the query lies apart from the rows that pass, and codes of all of these can be read.
 APART_BAND = 2.0
-# How many times as much as measured queries others may miss: those that come are of another kind, as titles are for abstracts, and missed
-# 1.4 times as much. Over a graph the filters are others too: 1.5 times as much with ranges. Over codes, where a candidate more costs
-# little, the rows that have a value in common are nearer to each other: papers of one category missed three times as much as those of
-# another.
-HARDER, HARDER_FILTERED, HARDER_CODES = 1.75, 2.1, 4.0
+# How many times as much as measured queries those that come may miss. Over a graph the filters are others too: 1.5 times as much with
+# ranges. Over codes, where a candidate more costs little, the rows that have a value in common are nearer to each other: papers of one
+# category missed three times as much as those of another.
+HARDER, HARDER_FILTERED, HARDER_CODES = curves.OTHER_QUESTIONS, 1.3 * curves.OTHER_QUESTIONS, 2 * curves.OTHER_QUESTIONS
 # And codes than comparing every row, which misses nothing at all; few rows are often in the processor's caches, and then cost less.
 CODES_BAND = 1.4
 EXACT = Setting(0, None, 1.0, "every row compared")

@@ -135,6 +135,11 @@ def test_queries_may_be_given_and_the_sessions_settings_stay(spot: Connection) -
     spot.execute("CALL pgembed.calibrate('spot', queries => 'asked', queries_column => 'v', sample => 15)")
     assert lines(spot, "queries", "path = 'index' AND filter = 'none'") == [(15,)]
     assert spot.execute(show.encode()).fetchone() == before
+    every_point = "SELECT bool_and(coalesce((p->>'given')::bool, false)) FROM pgembed._calibration, jsonb_array_elements(points) AS p"
+    recalls = " WHERE p->>'path' <> 'exact'"
+    assert spot.execute((every_point + recalls).encode()).fetchone() == (True,), "the planner counts upon what people asked"
+    spot.execute("CALL pgembed.calibrate('spot', sample => 15)")
+    assert spot.execute((every_point + recalls).encode()).fetchone() == (False,)
 
 
 def test_a_column_without_codes_and_indexes_has_costs_alone(db: Connection) -> None:
