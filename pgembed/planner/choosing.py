@@ -29,7 +29,9 @@ APART_BAND = 2.0
 # How many times as much as measured queries those that come may miss. Over a graph the filters are others too: 1.5 times as much with
 # ranges. Over codes, where a candidate more costs little, the rows that have a value in common are nearer to each other: papers of one
 # category missed three times as much as those of another.
-HARDER, HARDER_FILTERED, HARDER_CODES = curves.OTHER_QUESTIONS, 1.3 * curves.OTHER_QUESTIONS, 2 * curves.OTHER_QUESTIONS
+HARDER, HARDER_FILTERED, HARDER_CODES = curves.OTHER_QUESTIONS, 1.2 * curves.OTHER_QUESTIONS, 1.6 * curves.OTHER_QUESTIONS
+# Codes of all rows that pass may be read with so much room at least.
+HARDER_LEAST = 1.75
 # And codes than comparing every row, which misses nothing at all; few rows are often in the processor's caches, and then cost less.
 CODES_BAND = 1.4
 EXACT = Setting(0, None, 1.0, "every row compared")
@@ -243,7 +245,7 @@ def _by_codes(facts: Facts, request: Request, estimate: Estimate) -> list[Option
         return []
     path: Path = "covering" if estimate.covered else "scan"
     needed = None
-    for harder in (HARDER_CODES, HARDER) if estimate.share < 1 else (HARDER,):
+    for harder in (HARDER_CODES, HARDER, HARDER_LEAST) if estimate.share < 1 else (HARDER, HARDER_LEAST):
         # with less to spare rather than not at all: what compares every row costs many times as much
         needed = needed or curves.setting(facts.points, path, recall_of(request), request.k, estimate.share, code.codec, harder)
     if needed is None:

@@ -23,11 +23,13 @@ import filtered_peers
 import filtered_tables
 import report
 from filtered_planning import plan_call, planning, served, timed
+from filtered_questions import questions
 from filtered_runs import Asker, Connection, Measured, Truth, connected, knows_vectors, move_rows, prepared
 from filtered_tables import Cell, Table
 
 ASKED = (0.95, 0.99)
-PARTS = ("packages", "papers", "growth", "limits", "planning", "pgvectorscale")
+PARTS = ("packages", "papers", "growth", "questions", "limits", "planning", "pgvectorscale")
+OF_PAPERS = {"papers", "growth", "questions"}
 PAPERS, PART = 132_000, 33_000
 
 
@@ -305,15 +307,13 @@ def main() -> None:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pgembed CASCADE")
         knows_vectors(connection)
         if options.quick:
-            measure(connection, filtered_tables.made(), "made", options, parts - {"growth"}, min(options.queries, 10))
+            measure(connection, filtered_tables.made(), "made", options, parts - {"growth", "questions"}, min(options.queries, 10))
         else:
             judged: list[tuple[str, Result]] = []
-            if parts - {"papers", "growth"}:
-                judged += measure(connection, filtered_tables.packages(), "packages", options, parts - {"growth"}, options.queries)
-            if parts & {"papers", "growth"}:
-                judged += measure(
-                    connection, filtered_tables.papers(PAPERS), "papers", options, parts & {"papers", "growth"}, options.queries
-                )
+            if parts - OF_PAPERS:
+                judged += measure(connection, filtered_tables.packages(), "packages", options, parts - OF_PAPERS, options.queries)
+            if parts & OF_PAPERS:
+                judged += measure(connection, filtered_tables.papers(PAPERS), "papers", options, parts & OF_PAPERS, options.queries)
             if judged:
                 verdicts(judged, connection.execute("SHOW shared_buffers").fetchall()[0][0])
 
@@ -340,6 +340,8 @@ def measure(
         prepared(connection, part, keep=options.keep)
         pair = [list(run(connection, one, list(filtered_tables.grown_cells(one)), queries, peers=False)) for one in (part, table)]
         growth(pair[0], pair[1], (len(part.rows), len(table.rows)))
+    if "questions" in parts:
+        questions(connection, table, queries, ASKED)  # last: the table is calibrated anew
     if not options.keep:
         for made in (table.name, f"{table.name}_{PART}", table.beside[0]):
             connection.execute(f"DROP TABLE IF EXISTS {made} CASCADE")
