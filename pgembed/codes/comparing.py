@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgembed import columns, errors, vectors
+from pgembed.asking import provenance
 from pgembed.codes import catalogue
 from pgembed.codes.catalogue import Code, CodecRow
 from pgembed.columns import Column, Table, quote
 from pgembed.database import Database
-from pgembed.spaces import provenance
 
 if TYPE_CHECKING:
     import numpy as np

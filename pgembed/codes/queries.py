@@ -10,12 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from pgembed import catalogue, columns, errors, following, sampling, text, vectors
+from pgembed import asking, catalogue, columns, errors, following, sampling, text, vectors
 from pgembed import refresh as refreshing
 from pgembed.columns import Column
 from pgembed.database import Database
 from pgembed.models import threads
-from pgembed.spaces import asking
 
 if TYPE_CHECKING:
     from random import Random

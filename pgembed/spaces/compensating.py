@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, get_args
 
-from pgembed import catalogue, errors, models, sampling
+from pgembed import asking, catalogue, errors, models, sampling
+from pgembed.asking import adapters
+from pgembed.asking.mapping import Map
 from pgembed.columns import Column, Writer
 from pgembed.database import Database
-from pgembed.spaces import adapters, asking, fitting, measuring, pairs
+from pgembed.spaces import fitting, measuring, pairs
 from pgembed.spaces.fitting import Method
-from pgembed.spaces.mapping import Map
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from pgembed import errors
+from pgembed.asking.mapping import Map
 from pgembed.models import threads
 from pgembed.models.contract import no_check
-from pgembed.spaces.mapping import Map
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgembed import columns, errors, registration, sampling, text, vectors
+from pgembed import asking, columns, errors, registration, sampling, text, vectors
+from pgembed.asking import adapters
 from pgembed.codes import queries
 from pgembed.columns import Column, Table, Writer, quote
 from pgembed.database import Database
 from pgembed.models import threads
-from pgembed.spaces import adapters, asking, lowrank, measuring
+from pgembed.spaces import lowrank, measuring
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgembed.asking.mapping import Map
 from pgembed.models import threads
 from pgembed.models.contract import no_check
 from pgembed.spaces import measuring
-from pgembed.spaces.mapping import Map
 
 if TYPE_CHECKING:
     import numpy as np

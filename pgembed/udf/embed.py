@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from functools import lru_cache
 
-from pgembed import catalogue, errors, models, text, vectors
+from pgembed import asking, catalogue, errors, models, text, vectors
+from pgembed.asking import adapters
 from pgembed.changing import pinning
-from pgembed.spaces import adapters, asking
 from pgembed.udf import boundary, registry
 from pgembed.udf.connection import DATABASE
 

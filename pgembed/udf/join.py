@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgembed import catalogue, columns, errors, joins, models, rows, text
+from pgembed.asking import provenance
 from pgembed.changing import pinning
 from pgembed.codes import catalogue as code_room
 from pgembed.columns import Column, Table, quote
-from pgembed.spaces import provenance
 from pgembed.udf import boundary
 from pgembed.udf.connection import DATABASE
 

@@ -6,11 +6,10 @@ import hashlib
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from pgembed import catalogue, columns, errors, expressions, following, linking, rows, vectors
+from pgembed import asking, catalogue, columns, errors, expressions, following, linking, rows, vectors
 from pgembed.changing import pinning
 from pgembed.columns import RowFunction, Table
 from pgembed.database import Row
-from pgembed.spaces import asking
 from pgembed.udf import boundary, registry
 from pgembed.udf.connection import DATABASE
 

@@ -6,8 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from pgembed import sampling
-from pgembed.spaces import adapters, compensating, labels, pairs
-from pgembed.spaces import provenance as telling
+from pgembed.asking import adapters
+from pgembed.asking import provenance as telling
+from pgembed.spaces import compensating, labels, pairs
 from pgembed.udf import boundary, registry
 from pgembed.udf.connection import DATABASE
 

@@ -1,4 +1,8 @@
-"""asking: the one place where a text becomes the vector that a column is searched with."""
+"""asking: the one place where a text becomes the vector that a column is searched with.
+
+``provenance`` says which model made the vectors of a column, ``adapters`` which map its queries go through, ``mapping`` what such a map
+does. How maps are fitted and measured is `pgembed.spaces`, above.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgembed import catalogue, errors, models
+from pgembed.asking import adapters
 from pgembed.columns import Column
 from pgembed.database import Database
-from pgembed.spaces import adapters
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pgembed import errors
-from pgembed.spaces import mapping
-from pgembed.spaces.mapping import Map
+from pgembed.asking import mapping
+from pgembed.asking.mapping import Map
 
 
 def drawn(*shape: int, seed: int = 1) -> Any:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pgembed import columns, errors
+from pgembed.asking import mapping
+from pgembed.asking.mapping import Map
 from pgembed.columns import Column, Writer
 from pgembed.database import Database
-from pgembed.spaces import mapping
-from pgembed.spaces.mapping import Map
 
 # Of this session: 0.6 MB each at 384 dimensions, 4 MB at 1024.
 _MOST_MAPS = 8
@@ -23,7 +23,7 @@ class Adapter:
     """A map that is in force, without its numbers.
 
     Attributes:
-        digest: names the numbers; see `pgembed.spaces.mapping.Map.digest`.
+        digest: names the numbers; see `pgembed.asking.mapping.Map.digest`.
         kind: ``compensation`` or ``low_rank``.
         model, fingerprint: that queries are embedded with before they are mapped.
     """
