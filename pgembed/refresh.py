@@ -14,11 +14,11 @@ from contextlib import nullcontext
 from pgembed import chunked, errors, following, indexing
 from pgembed.columns import Column
 from pgembed.database import Database
+from pgembed.isolation import read_committed
 from pgembed.sharing import Encoder, Shared
 from pgembed.work import claims, failures, reading, running, writing
 from pgembed.work.claims import Held
 from pgembed.work.failures import Ask, Unusable
-from pgembed.work.isolation import read_committed
 from pgembed.work.reading import evaluate, is_data_error, source_call
 from pgembed.work.tally import PROGRESS_SECONDS, Tally, tell_end, tell_progress
 

@@ -18,8 +18,8 @@ from pgembed.codes import adding, catalogue
 from pgembed.codes.catalogue import Code
 from pgembed.columns import Column, quote
 from pgembed.database import Database, Row
+from pgembed.isolation import read_committed
 from pgembed.models import threads
-from pgembed.work.isolation import read_committed
 
 if TYPE_CHECKING:
     from pgembed.codecs.contract import Codec

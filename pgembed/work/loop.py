@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pgembed import chunked, errors, progress
 from pgembed.columns import Column
 from pgembed.database import Database
+from pgembed.isolation import read_committed
 from pgembed.sharing import Encoder, Shared
 from pgembed.work import claims, running
-from pgembed.work.isolation import read_committed
 from pgembed.work.tally import PROGRESS_SECONDS, Tally
 
 
