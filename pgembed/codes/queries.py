@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from pgembed import asking, catalogue, columns, errors, following, sampling, text, vectors
-from pgembed import refresh as refreshing
+from pgembed import asking, catalogue, columns, errors, faults, following, sampling, text, vectors
 from pgembed.columns import Column
 from pgembed.database import Database
+from pgembed.following import evaluating
 from pgembed.models import threads
 
 if TYPE_CHECKING:
@@ -208,21 +208,21 @@ def texts_at(db: Database, column: Column, places: list[Place]) -> list[str | No
         errors.NotReady: the source would run with other rights, or fails for a row.
     """
     statement = (
-        f"SELECT p.position, pg_catalog.left({refreshing.source_call(column)}, {sampling.MOST_CHARS}) AS source"
+        f"SELECT p.position, pg_catalog.left({evaluating.source_call(column)}, {sampling.MOST_CHARS}) AS source"
         " FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2::pg_catalog.tid[])) WITH ORDINALITY AS p (o, c, position)"
         f" JOIN {column.table.sql} AS t ON t.ctid OPERATOR(pg_catalog.=) p.c AND t.tableoid OPERATOR(pg_catalog.=) p.o"
     )
     values = [[table for table, _ in places], [place for _, place in places]]
     try:
         with following.as_owner(db, column.table), db.subtransaction():
-            found = refreshing.evaluate(db, column, statement, ["pg_catalog.oid[]", "pg_catalog.text[]"], values)
+            found = evaluating.evaluate(db, column, statement, ["pg_catalog.oid[]", "pg_catalog.text[]"], values)
     except errors.PgembedError:
         raise
     except Exception as error:
-        if not refreshing.is_data_error(error):
+        if not faults.is_data_error(error):
             raise
         raise errors.NotReady(
-            f"the source fails for a row (SQLSTATE {getattr(error, 'sqlstate', None)})",
+            f"the source fails for a row (SQLSTATE {faults.sqlstate_of(error)})",
             hint=f"CALL pgembed.refresh('{column.table.shown}') says which rows.",
         ) from None
     texts: list[str | None] = [None] * len(places)

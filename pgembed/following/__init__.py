@@ -1,7 +1,8 @@
 """following: the objects by which an embedded column follows its rows: hash column, source function, triggers and work index.
 
 All of them are the table owner's, in the table's schema. The source is evaluated by them alone, with the owner's rights: the triggers'
-functions are SECURITY DEFINER, and whoever else evaluates the source becomes the owner first (`as_owner`).
+functions are SECURITY DEFINER, and whoever else evaluates the source becomes the owner first (`as_owner`) and looks whether that holds
+(`evaluating`).
 
 Up to seven triggers stand on a table for one column: `marking` says what the row trigger on UPDATE does, `syncing` what those at the end of
 a statement do, `byhand` what becomes of vectors that somebody else writes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pgembed import columns, declarations, errors, progress
+from pgembed import columns, declarations, errors, faults, progress
 from pgembed import refresh as refreshing
 from pgembed.columns import Column
 from pgembed.udf import boundary, registry
@@ -88,9 +88,9 @@ def embed_rows(target: str | None, column_name: str | None, keys: list[str] | No
     except errors.PgembedError as error:
         _tell_left(label, len(keys), error.sqlstate, error.message)
     except Exception as error:
-        if reading.is_servers(error):
+        if faults.is_servers(error):
             raise
-        _tell_left(label, len(keys), reading.sqlstate_of(error), None)
+        _tell_left(label, len(keys), faults.sqlstate_of(error), None)
     if tally.failed:
         DATABASE.warning(f"{label}: {tally.failed} rows could not be embedded, the last with {tally.last_error}")
     return tally.embedded

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from pgembed import catalogue, columns, declarations, errors, following
+from pgembed import catalogue, columns, declarations, errors, faults, following
 from pgembed.columns import Column, Writer
 from pgembed.database import Database, Row
 from pgembed.work import failures, reading
@@ -101,7 +101,7 @@ def take(db: Database, ask: Ask, write: Writer, target: str | None, name: str | 
                 with db.subtransaction():
                     held, is_busy = _of_column(db, ask, write, column, wish, wait=wait)
             except Exception as error:
-                if reading.sqlstate_of(error) not in _OTHERWISE:
+                if faults.sqlstate_of(error) not in _OTHERWISE:
                     raise
                 continue  # whoever looks next finds what it is called now
             if held is not None:

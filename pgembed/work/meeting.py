@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
-from pgembed import errors, following
+from pgembed import errors, faults, following
 from pgembed.columns import Column
 from pgembed.database import Database, Row
 from pgembed.work import reading, writing
@@ -95,11 +95,11 @@ def write(db: Database, column: Column, work: Work, *, commits: bool) -> Written
         except Changed:
             return None
         except Exception as error:
-            sqlstate = reading.sqlstate_of(error)
+            sqlstate = faults.sqlstate_of(error)
             if tries and (sqlstate == _LOCK_NOT_AVAILABLE or sqlstate[:2] == "40"):
                 met = True
                 continue
-            if tries and reading.is_data_error(error):
+            if tries and faults.is_data_error(error):
                 # somebody has written a row of which the source fails now; whoever reads it next finds out
                 broken = _broken(db, column, work.keys)
                 if broken:
@@ -112,7 +112,7 @@ def write(db: Database, column: Column, work: Work, *, commits: bool) -> Written
 
 def has_changed(db: Database, column: Column, error: Exception) -> bool:
     """Whether an error comes of the column's having become another one meanwhile."""
-    if reading.is_servers(error) or isinstance(error, errors.PgembedError | Unusable):
+    if faults.is_servers(error) or isinstance(error, errors.PgembedError | Unusable):
         return False
     try:
         with following.as_owner(db, column.table), db.subtransaction():

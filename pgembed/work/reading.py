@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgembed import errors
+from pgembed import faults
 from pgembed.columns import Column, quote
 from pgembed.database import Database, Row
+from pgembed.following import evaluating
 
 # What stands before a hash in the hash column; see sql/functions/freshness.sql.
 STALE, CUT, STALE_CUT, HAND, STALE_HAND, FAILED = b"\x00", b"\x01", b"\x02", b"\x03", b"\x04", b"\xff"
 NEEDY = "'pending', 'stale'"
 _KEYS = ["pg_catalog.text[]"]
-
-
-def source_call(column: Column) -> str:
-    """SQL for the source text of the row t."""
-    assert column.source_function is not None  # checked before any work begins
-    return column.source_function.call("t", without=[column.name, str(column.hash_column)])
 
 
 def is_in(column: Column, alias: str, states: str) -> str:
@@ -70,17 +65,17 @@ def rows(db: Database, column: Column, keys: Sequence[str], states: str, version
     its version, which is another one as soon as somebody writes the row.
     """
     statement = (
-        f"SELECT m.key, t.{quote(str(column.hash_column))} AS hash, {source_call(column)} AS source"
+        f"SELECT m.key, t.{quote(str(column.hash_column))} AS hash, {evaluating.source_call(column)} AS source"
         f" FROM {_listed(column)} WHERE {is_in(column, 't', states)} ORDER BY m.position"
     )
     try:
         with db.subtransaction():
-            return evaluate(db, column, statement, _KEYS, [list(keys)])
+            return evaluating.evaluate(db, column, statement, _KEYS, [list(keys)])
     except Exception as error:
-        if not is_data_error(error):
+        if not faults.is_data_error(error):
             raise
         if version is not None:
-            failed = {"sqlstate": sqlstate_of(error), "error": said(error), "version": version}
+            failed = {"sqlstate": faults.sqlstate_of(error), "error": faults.said(error), "version": version}
             return [{"key": keys[0], "hash": None, "source": None, **failed}]
     # Some row's source fails.
     if len(keys) == 1:
@@ -115,51 +110,3 @@ def _key_values(column: Column, parameter: str) -> str:
     if len(keys) == 1:
         return f"{parameter}::{keys[0][1]}"
     return ", ".join(f"({parameter}::pg_catalog.jsonb->>{position})::{kind}" for position, (_, kind) in enumerate(keys))
-
-
-def evaluate(db: Database, column: Column, statement: str, types: Sequence[str], values: Sequence[object]) -> list[Row]:
-    """Run a statement that evaluates the source, where that has no rights but the table owner's.
-
-    Having become the owner is not enough: what runs under SET ROLE may RESET it, but not inside of a SECURITY DEFINER function. The
-    owner could have changed the function, also while an earlier statement evaluated it.
-    """
-    assert column.source_function is not None
-    found = db.execute(
-        "SELECT p.prosecdef AND p.proowner = t.relowner AS fenced FROM pg_catalog.pg_proc AS p, pg_catalog.pg_class AS t"
-        " WHERE p.oid = $1::pg_catalog.regproc AND t.oid = $2",
-        ["pg_catalog.text", "pg_catalog.oid"],
-        [column.source_function.name, column.table.oid],
-    )
-    if not found or not found[0]["fenced"]:
-        raise errors.NotReady(
-            f"the source of {column.label} would not be evaluated with the rights of the table's owner",
-            hint=f"After a change of owner: ALTER ROUTINE {column.source_function.name} OWNER TO {quote(column.table.owner)}, and so for"
-            f" {column.trigger_function}. Else pgembed.alter_embedding(..., source => '...') makes the function anew.",
-        )
-    return db.execute(statement, types, values)
-
-
-def is_data_error(error: Exception) -> bool:
-    """An error of the row's data or of the source's own code, not of the server, a lock, a limit or a cancel."""
-    sqlstate = getattr(error, "sqlstate", None)
-    return isinstance(sqlstate, str) and sqlstate[:2] in ("22", "23", "38", "39", "P0", "2F", "21")
-
-
-def is_servers(error: Exception) -> bool:
-    """An error that says nothing of row, source or model: a cancel, a lock, a conflict, a full disk, a lost connection, a bug of ours."""
-    sqlstate = getattr(error, "sqlstate", None)
-    if isinstance(error, errors.PgembedError) or not isinstance(sqlstate, str):
-        return False
-    return sqlstate[:2] in ("08", "25", "40", "53", "55", "57", "58", "72", "XX")
-
-
-def sqlstate_of(error: BaseException) -> str:
-    """The SQLSTATE of an error; internal_error where it has none."""
-    return str(getattr(error, "sqlstate", None) or "XX000")
-
-
-def said(error: BaseException) -> str:
-    """What an error says, in one line or a few; it may quote a row."""
-    told = getattr(getattr(error, "diag", None), "message_primary", None) or getattr(error, "message", None) or str(error)
-    kind = "" if getattr(error, "sqlstate", None) else f"{type(error).__name__}: "
-    return f"{kind}{told}".replace("\x00", " ").strip()[:2000] or type(error).__name__

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Protocol
 
-from pgembed import columns, errors, following, text
+from pgembed import columns, errors, faults, following, text
 from pgembed.chunks import Chunk
 from pgembed.columns import Column
 from pgembed.database import Database, Row
@@ -143,10 +143,10 @@ def _parts(
         except Exception as error:
             if meeting.has_changed(db, column, error):
                 return
-            if reading.is_servers(error):
+            if faults.is_servers(error):
                 raise
             # not of a kind that a row could have
-            raise Unusable(reading.sqlstate_of(error), reading.said(error), error) from error
+            raise Unusable(faults.sqlstate_of(error), faults.said(error), error) from error
         for row in rows:
             weight, limit = len(row["source"] or ""), MOST_CHARS
             if column.chunks is not None:
@@ -171,7 +171,7 @@ def _split(db: Database, column: Column, encoder: Encoder, row: Row) -> list[Chu
     try:
         return encoder.split(row["source"], column.chunks.tokens, column.chunks.overlap, db.check_interrupts)
     except errors.PgembedError as error:
-        raise Unusable(error.sqlstate, reading.said(error), error) from error
+        raise Unusable(error.sqlstate, faults.said(error), error) from error
 
 
 def _make(db: Database, column: Column, encoder: Encoder, rows: Sequence[Row]) -> tuple[list[Made], list[tuple[Row, Failure]]]:
@@ -224,16 +224,16 @@ def _embed(encoder: Encoder, texts: Sequence[str], positions: list[int], check: 
     except Interrupted:
         raise
     except Exception as error:
-        if reading.is_servers(error):
+        if faults.is_servers(error):
             raise
         if isinstance(error, _WHOLE):
-            raise Unusable(error.sqlstate, reading.said(error), error) from error
+            raise Unusable(error.sqlstate, faults.said(error), error) from error
         if not done.is_proven:
             _prove(encoder, check, error)
             done.is_proven = True
         if len(positions) == 1:
-            sqlstate = reading.sqlstate_of(error)
-            done.failed[positions[0]] = Failure("", sqlstate, reading.said(error), f"the model failed with {type(error).__name__}")
+            sqlstate = faults.sqlstate_of(error)
+            done.failed[positions[0]] = Failure("", sqlstate, faults.said(error), f"the model failed with {type(error).__name__}")
             return
         middle = len(positions) // 2
         _embed(encoder, texts, positions[:middle], check, done)
@@ -254,9 +254,9 @@ def _prove(encoder: Encoder, check: Callable[[], None], error: Exception) -> Non
     except Interrupted:
         raise
     except Exception as other:
-        if reading.is_servers(other):
+        if faults.is_servers(other):
             raise
-        raise Unusable(reading.sqlstate_of(error), reading.said(error), error) from error
+        raise Unusable(faults.sqlstate_of(error), faults.said(error), error) from error
 
 
 def claim_next(
@@ -322,13 +322,13 @@ def work_on(db: Database, held: Held, encoder_of: Callable[[Column], Encoder], t
             db.commit()
             return True
         except errors.PgembedError as error:
-            raise Unusable(error.sqlstate, reading.said(error), error) from error
+            raise Unusable(error.sqlstate, faults.said(error), error) from error
         failed = embed_claim(db, column, encoder, held, tally, chunks=chunks)
     except Unusable as error:
         unusable = error
     except BaseException as error:
-        if isinstance(error, Exception) and not isinstance(error, Interrupted) and not reading.is_servers(error):
-            unusable = Unusable(reading.sqlstate_of(error), reading.said(error))
+        if isinstance(error, Exception) and not isinstance(error, Interrupted) and not faults.is_servers(error):
+            unusable = Unusable(faults.sqlstate_of(error), faults.said(error))
         else:
             give_back(db, held)
             raise

@@ -10,6 +10,7 @@ from pgembed import chunked, errors, text
 from pgembed.chunks import Chunk
 from pgembed.columns import Column, quote
 from pgembed.database import Database, Row
+from pgembed.following import evaluating
 from pgembed.work import reading
 from pgembed.work.failures import Failure
 from pgembed.work.reading import CUT, FAILED, HAND, STALE, STALE_CUT, STALE_HAND
@@ -173,7 +174,7 @@ def write(
 def _is_same(column: Column) -> str:
     """SQL that is true where the source of t is still the text of the hash in m. Written so that no join can be made by it: that would
     evaluate the sources of all rows of the table."""
-    return f"(pgembed._source_hash({reading.source_call(column)}) = m.hash) IS TRUE"
+    return f"(pgembed._source_hash({evaluating.source_call(column)}) = m.hash) IS TRUE"
 
 
 def _others(made: Sequence[Made], places: Sequence[int]) -> list[str]:
@@ -187,7 +188,7 @@ def _write_vectors(db: Database, column: Column, made: Sequence[Made]) -> list[i
         return []
     hashed = quote(str(column.hash_column))
     cast = "" if column.type == "vector" else f"::{column.vector_schema}.{column.type}"
-    done = reading.evaluate(
+    done = evaluating.evaluate(
         db,
         column,
         f"WITH made AS (SELECT * FROM {_unnest('$1', '$2', '$3', '$4', '$5')} AS m (key, image, hash, cut, position))"
@@ -247,8 +248,8 @@ def mark(
         return []
     hashed = quote(str(column.hash_column))
     vector = f", {column.sql} = NULL" if clear and column.chunks is None else ""
-    still = f" AND pgembed._source_hash({reading.source_call(column)}) IS NOT DISTINCT FROM m.read" if read is not None else ""
-    done = reading.evaluate(
+    still = f" AND pgembed._source_hash({evaluating.source_call(column)}) IS NOT DISTINCT FROM m.read" if read is not None else ""
+    done = evaluating.evaluate(
         db,
         column,
         f"WITH made AS (SELECT * FROM {_unnest('$1', '$2', '$3', '$4', '$5', '$6')} AS m (key, hash, read, was, version, position))"
@@ -275,7 +276,7 @@ def suppressed(db: Database, column: Column, missed: Sequence[str], made: Sequen
     keys = [key for key in missed if key in hashes]
     if not keys:
         return False
-    same = reading.evaluate(
+    same = evaluating.evaluate(
         db,
         column,
         f"SELECT FROM {_unnest('$1', '$2')} AS m (key, hash) JOIN {column.table.sql} AS t ON {column.table.key_matches('t', 'm.key')}"

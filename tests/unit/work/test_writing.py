@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgembed.work.reading import CUT, STALE, STALE_CUT, is_servers, said
+from pgembed.work.reading import CUT, STALE, STALE_CUT
 from pgembed.work.writing import Batch, hash_of, is_other, stale
 
 KNOWN = hash_of("tent")
@@ -57,19 +57,3 @@ def test_a_row_has_another_text_than_its_hash_knows(source: str | None, stored: 
 )
 def test_a_stale_row_keeps_the_hash_of_its_vector(stored: bytes | None, then: bytes) -> None:
     assert stale(row("boat", stored)) == then
-
-
-class Told(Exception):
-    def __init__(self, sqlstate: str | None) -> None:
-        super().__init__("words\x00 of it")
-        self.sqlstate = sqlstate
-
-
-@pytest.mark.parametrize(("sqlstate", "servers"), [("57014", True), ("40P01", True), ("53100", True), ("22012", False), (None, False)])
-def test_an_error_of_the_server_is_no_rows(sqlstate: str | None, servers: bool) -> None:
-    assert is_servers(Told(sqlstate)) is servers
-
-
-def test_what_an_error_says_can_be_stored() -> None:
-    assert said(Told("22012")) == "words  of it"
-    assert said(Told(None)) == "Told: words  of it"

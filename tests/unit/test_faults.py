@@ -1,0 +1,42 @@
+"""Whose an error is, by its SQLSTATE, and what it says."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgembed import errors, faults
+
+
+class Raised(Exception):
+    def __init__(self, sqlstate: str | None, told: str = "told") -> None:
+        super().__init__(told)
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("error", "data", "server"),
+    [
+        (Raised("22012"), True, False),
+        (Raised("P0001"), True, False),
+        (Raised("40001"), False, True),
+        (Raised("57014"), False, True),
+        (Raised("40P01"), False, True),
+        (Raised("53100"), False, True),
+        (Raised("42P01"), False, False),
+        (Raised(None), False, False),
+        (ValueError("no SQLSTATE"), False, False),
+        # ours says what is wrong with row, source or model, whatever its class
+        (errors.NotReady("not yet"), False, False),
+    ],
+)
+def test_whose_an_error_is(error: Exception, data: bool, server: bool) -> None:
+    assert (faults.is_data_error(error), faults.is_servers(error)) == (data, server)
+
+
+def test_what_an_error_says() -> None:
+    assert faults.sqlstate_of(Raised("22012")) == "22012"
+    assert faults.sqlstate_of(ValueError("x")) == "XX000"
+    assert faults.said(Raised("22012", "division\x00by zero ")) == "division by zero"
+    assert faults.said(ValueError("no number")) == "ValueError: no number"
+    assert faults.said(ValueError()) == "ValueError:"
+    assert len(faults.said(Raised("22012", "x" * 3000))) == 2000
