@@ -19,13 +19,9 @@ from pgembed.sharing import Encoder, Shared
 from pgembed.work import claims, failures, reading, running, writing
 from pgembed.work.claims import Held
 from pgembed.work.failures import Ask, Unusable
-from pgembed.work.reading import evaluate, is_data_error, source_call
 from pgembed.work.tally import PROGRESS_SECONDS, Tally, tell_end, tell_progress
 
-BATCH_LIMIT = claims.MOST_ROWS
 _WAIT = 0.1
-
-__all__ = ["BATCH_LIMIT", "PROGRESS_SECONDS", "Tally", "evaluate", "is_data_error", "refresh", "source_call"]
 
 
 def refresh(
@@ -52,8 +48,8 @@ def refresh(
     """
     if batch_size is None:
         raise errors.NullNotAllowed("batch_size is NULL", hint="Leave it out for the default.")
-    if not 1 <= batch_size <= BATCH_LIMIT:
-        raise errors.InvalidParameter(f"batch_size must be from 1 to {BATCH_LIMIT}, not {batch_size}", hint="1000 is the default.")
+    if not 1 <= batch_size <= claims.MOST_ROWS:
+        raise errors.InvalidParameter(f"batch_size must be from 1 to {claims.MOST_ROWS}, not {batch_size}", hint="1000 is the default.")
     writing.must_follow(column)
     commits = db.commit()
     if not commits:
