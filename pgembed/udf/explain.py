@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pgembed import explaining, planner, vectors
-from pgembed.udf import boundary
+from pgembed import explaining
+from pgembed.udf import boundary, requests
 from pgembed.udf.connection import DATABASE
 
 
@@ -25,17 +25,6 @@ def search(
     consistency: str | None,
 ) -> list[tuple[str, str]]:
     """Body of `pgembed._explain_search`."""
-    request = planner.Request(
-        query_dim=None if query is None else vectors.sent_dim(query),
-        query=query,
-        k=k,
-        filter=condition,
-        params=params,
-        max_distance=max_distance,
-        recall=recall,
-        exact=bool(exact),
-        leave_out=None,
-        consistency=consistency,
-    )
+    request = requests.request(query, k, condition, params, max_distance=max_distance, recall=recall, exact=exact, consistency=consistency)
     asked = explaining.Asked(vector or "", question, embedding, column_name)
     return explaining.explain(DATABASE, target, request, asked, execute=bool(execute))

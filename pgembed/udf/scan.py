@@ -7,7 +7,7 @@ from pgembed.codes import catalogue, scanning
 from pgembed.codes.catalogue import Code
 from pgembed.columns import Column
 from pgembed.planner import shortage
-from pgembed.udf import boundary
+from pgembed.udf import boundary, requests
 from pgembed.udf.connection import DATABASE
 
 
@@ -36,16 +36,7 @@ def codes(
     found, _ = columns.table(DATABASE, target)
     coded = catalogue.code(DATABASE, found, code)
     column = columns.column(DATABASE, target, coded.embedding_column)
-    asked = planner.Request(
-        query_dim=None if query is None else vectors.sent_dim(query),
-        k=k,
-        filter=condition,
-        params=params,
-        max_distance=None,
-        recall=None,
-        exact=False,
-        leave_out=None,
-    )
+    asked = requests.request(query, k, condition, params)
     planner.check(asked, column)
     assert query is not None
     assert k is not None

@@ -11,7 +11,7 @@ from pgembed.changing import pinning
 from pgembed.columns import Column
 from pgembed.planner import consistent
 from pgembed.planner import shortage as short
-from pgembed.udf import boundary
+from pgembed.udf import boundary, requests
 from pgembed.udf.connection import DATABASE
 
 # The column that a search has chosen, by its statement about rows whose vectors are of older texts: both parts must mean the same one.
@@ -40,17 +40,16 @@ def plan(
         # the part of the search that embedded the query may have seen the registry as it was before a switch
         meant = facts.beside.get(pinning.made_for(vectors.to_image(vectors.from_send(query))) or "")
         facts = facts if meant is None else planner.look(DATABASE, target, meant)
-    request = planner.Request(
-        query_dim=None if query is None else vectors.sent_dim(query),
-        query=query,
-        k=k,
-        filter=condition,
-        params=params,
+    request = requests.request(
+        query,
+        k,
+        condition,
+        params,
         max_distance=max_distance,
         recall=recall,
-        exact=bool(exact),
+        exact=exact,
         leave_out=leave_out,
-        path=by_path,
+        by_path=by_path,
         consistency=consistency,
     )
     made = planner.plan(DATABASE, facts, output, request)
