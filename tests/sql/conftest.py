@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
-from support import Connection
+from doctored import found
+from fake_endpoint import FakeEndpoint
+from psycopg.types.json import Jsonb
+from spied import SPIES, Calls
+from support import Connect, Connection
 
 
 @pytest.fixture
@@ -75,3 +81,56 @@ def dots(db: Connection) -> Connection:
         """
     )
     return db
+
+
+@pytest.fixture
+def sound(db: Connection) -> Connection:
+    """Three rows, embedded, of which nothing is to be said."""
+    db.execute(
+        """
+        CREATE TABLE product (id int PRIMARY KEY, name text, price int);
+        INSERT INTO product VALUES (1, 'jacket', 80), (2, 'stove', 40), (3, 'tent', 200);
+        """
+    )
+    db.execute("SELECT pgembed.add_embedding('product', 'name', sync => 'manual')")
+    db.execute("CALL pgembed.refresh('product')")
+    assert found(db) == []
+    return db
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeEndpoint]:
+    """An endpoint that keeps what it was asked."""
+    with FakeEndpoint() as server:
+        yield server
+
+
+@pytest.fixture
+def far(db: Connection, fake: FakeEndpoint) -> Connection:
+    """The model `far`, which never tries again by itself, and 12 products of as many names, none embedded yet."""
+    options = Jsonb({"retries": 0})
+    db.execute("SELECT pgembed.register_model('far', %s, remote_model => 'the-model', options => %s)", [fake.url, options])
+    fake.requests.clear()
+    db.execute(
+        """
+        CREATE TABLE product (id int PRIMARY KEY, name text);
+        INSERT INTO product SELECT n, 'name ' || n FROM generate_series(1, 12) AS n;
+        SELECT pgembed.add_embedding('product', 'name', 'far', sync => 'queued');
+        """
+    )
+    return db
+
+
+@pytest.fixture
+def calls(db: Connection, connect: Connect) -> Calls:
+    """What was called since it was last asked; a worker sleeps."""
+    db.execute(SPIES)
+    # as _begin_sleep() does; the session of the test before may not be gone yet
+    connect(db).execute("SELECT pg_advisory_lock(1885824365, 2002873189)")
+
+    def read() -> list[str]:
+        rows = db.execute("SELECT what FROM called ORDER BY n").fetchall()
+        db.execute("DELETE FROM called")
+        return [row[0] for row in rows]
+
+    return read

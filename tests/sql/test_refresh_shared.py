@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from fake_endpoint import DIM, FakeEndpoint, poisoned_by, serving, status, vector
 from psycopg.types.json import Jsonb
 from support import Connection, Notices, counts, states
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeEndpoint]:
-    """An endpoint that keeps what it was asked."""
-    with FakeEndpoint() as server:
-        yield server
 
 
 @pytest.fixture

@@ -15,13 +15,6 @@ from support import AsRole, Connect, Connection, MakeRole, Notices, Refused
 KEY = "sk-live-0123456789abcdef"
 
 
-@pytest.fixture
-def fake() -> Iterator[FakeEndpoint]:
-    """An endpoint on the server's machine."""
-    with FakeEndpoint() as server:
-        yield server
-
-
 def call(fake: FakeEndpoint, name: str = "far", more: str = "") -> str:
     return f"SELECT pgembed.register_model('{name}', '{fake.url}', remote_model => 'some-model'{', ' + more if more else ''})"
 

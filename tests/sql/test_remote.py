@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,6 @@ from psycopg.types.json import Jsonb
 from support import AsRole, Connect, Connection, MakeRole, Refused, counts, states, wait_until
 
 KEY = "sk-live-0123456789abcdef"
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeEndpoint]:
-    with FakeEndpoint() as server:
-        yield server
 
 
 Register = Callable[..., None]

@@ -2,65 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import psycopg
 import pytest
+from spied import Calls, declare, settle
 from support import AsRole, Connect, Connection, MakeRole, Notices, counts, states
 
 pytestmark = pytest.mark.one_transaction
-
-Calls = Callable[[], list[str]]
-
-# In place of what embeds and what wakes: they write down what they were called for. All of it is undone with the test's transaction.
-SPIES = """
-    CREATE TABLE called (n int GENERATED ALWAYS AS IDENTITY, what text);
-    CREATE OR REPLACE FUNCTION pgembed._embed_rows(target regclass, column_name name, keys text[]) RETURNS bigint
-    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER AS $$
-    BEGIN
-        INSERT INTO public.called (what)
-        SELECT format('%s.%s: %s', relname, column_name, (SELECT string_agg(k, ' ' ORDER BY k) FROM unnest(keys) AS k))
-        FROM pg_class WHERE oid = target;
-        RETURN 0;
-    END $$;
-    CREATE OR REPLACE FUNCTION pgembed._wake_workers() RETURNS void LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER AS
-    $$ INSERT INTO public.called (what) VALUES ('woken') $$;
-"""
-
-
-@pytest.fixture
-def calls(db: Connection, connect: Connect) -> Calls:
-    """What was called since it was last asked; a worker sleeps."""
-    db.execute(SPIES)
-    # as _begin_sleep() does; the session of the test before may not be gone yet
-    connect(db).execute("SELECT pg_advisory_lock(1885824365, 2002873189)")
-
-    def read() -> list[str]:
-        rows = db.execute("SELECT what FROM called ORDER BY n").fetchall()
-        db.execute("DELETE FROM called")
-        return [row[0] for row in rows]
-
-    return read
-
-
-def declare(db: Connection, sync: str = "auto", arguments: str = "") -> None:
-    """Three rows that are fresh, as far as they say, and how they are kept so."""
-    db.execute(
-        """
-        CREATE TABLE t (id int PRIMARY KEY, name text, n int DEFAULT 0);
-        INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c');
-        """
-    )
-    db.execute(f"SELECT pgembed.add_embedding('t', 'name', sync => '{sync}' {arguments})")
-    settle(db)
-
-
-def settle(db: Connection, table: str = "t") -> None:
-    """Let all rows be as if they had been embedded."""
-    db.execute(
-        f"UPDATE {table} SET embedding = array_fill(1, ARRAY[384])::vector, embedding_hash = pgembed._source_hash(name)"
-        " WHERE pgembed.freshness(embedding, embedding_hash) <> 'fresh'"
-    )
 
 
 # -------------------------------------------------------------------------------------------------------------- what is called
@@ -285,99 +232,6 @@ def test_inserted_rows_that_have_their_vectors_are_not_called_for(db: Connection
     assert states(db, "t") == ["fresh"] * 3
 
 
-# ------------------------------------------------------------------------------------------------------------------- partitions
-
-
-@pytest.fixture
-def parts(db: Connection) -> Connection:
-    """A partitioned table, whose second partition has its columns in another order."""
-    db.execute(
-        """
-        CREATE TABLE t (id int, region text, name text, n int, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
-        CREATE TABLE t_a PARTITION OF t FOR VALUES IN ('a');
-        CREATE TABLE t_b (gone int, n int, name text, region text NOT NULL, id int NOT NULL);
-        ALTER TABLE t_b DROP COLUMN gone;
-        ALTER TABLE t ATTACH PARTITION t_b FOR VALUES IN ('b');
-        INSERT INTO t VALUES (1, 'a', 'jacket'), (2, 'b', 'stove'), (3, 'b', 'tent');
-        """
-    )
-    db.execute("SELECT pgembed.add_embedding('t', 'name')")
-    settle(db)
-    return db
-
-
-def test_rows_of_partitions_are_embedded_together(parts: Connection, calls: Calls) -> None:
-    parts.execute("INSERT INTO t VALUES (4, 'a', 'x'), (5, 'b', 'y')")
-    parts.execute("UPDATE t SET name = 'z' WHERE id < 3")
-    assert calls() == ['t.embedding: [4, "a"] [5, "b"]', 't.embedding: [1, "a"] [2, "b"]']
-
-
-def test_a_row_that_moves_is_embedded_if_its_text_has_changed(parts: Connection, calls: Calls) -> None:
-    parts.execute("UPDATE t SET region = 'b' WHERE id = 1")
-    assert calls() == []
-    parts.execute("UPDATE t SET region = 'a', name = 'z' WHERE id = 1")
-    assert calls() == ['t.embedding: [1, "a"]']
-    assert states(parts, "t") == ["stale", "fresh", "fresh"]
-
-
-def test_what_names_a_partition_is_left_to_workers_and_says_so(parts: Connection, calls: Calls) -> None:
-    parts.execute("INSERT INTO t_a (id, region, name) VALUES (4, 'a', 'x'); UPDATE t_b SET name = 'z' WHERE id = 2")
-    assert calls() == []
-    assert states(parts, "t") == ["fresh", "stale", "fresh", "pending"]
-
-
-def test_a_partition_that_comes_later_is_followed_also_as_a_replica(parts: Connection, calls: Calls) -> None:
-    parts.execute("CREATE TABLE t_c PARTITION OF t FOR VALUES IN ('c'); INSERT INTO t VALUES (4, 'c', 'x')")
-    settle(parts)
-    parts.execute("SET session_replication_role = replica")
-    parts.execute("UPDATE t SET name = 'z' WHERE id IN (1, 4)")
-    parts.execute("RESET session_replication_role")
-    assert states(parts, "t") == ["stale", "fresh", "fresh", "stale"]
-
-
-def test_the_work_index_covers_partitions(parts: Connection) -> None:
-    rows = parts.execute(
-        "SELECT c.relkind::text FROM pg_index AS x JOIN pg_class AS c ON c.oid = x.indexrelid"
-        " WHERE c.relname ~ '^t_' AND pg_get_expr(x.indpred, x.indrelid) ~ 'pending' ORDER BY 1"
-    )
-    assert rows.fetchall() == [("I",), ("i",), ("i",)]
-
-
-def test_a_table_with_children_is_refused(db: Connection) -> None:
-    db.execute("CREATE TABLE t (id int PRIMARY KEY, name text); CREATE TABLE child () INHERITS (t)")
-    with pytest.raises(psycopg.errors.FeatureNotSupported, match="children by inheritance"):
-        db.execute("SELECT pgembed.add_embedding('t', 'name')")
-    db.execute("DROP TABLE child; SELECT pgembed.add_embedding('t', 'name')")
-
-
-# ------------------------------------------------------------------------------------------------------------------ replication
-
-
-def test_a_replica_marks_rows_and_calls_nothing(db: Connection, calls: Calls) -> None:
-    declare(db)
-    db.execute("SET session_replication_role = replica")
-    db.execute("UPDATE t SET name = 'z' WHERE id = 1; INSERT INTO t VALUES (4, 'd')")
-    db.execute("RESET session_replication_role")
-    assert states(db, "t") == ["stale", "fresh", "fresh", "pending"]
-    assert calls() == []
-
-
-def test_replicated_rows_that_bring_vector_and_hash_are_what_they_say(db: Connection) -> None:
-    declare(db)
-    db.execute("SET session_replication_role = replica")
-    vector = "array_fill(2, ARRAY[384])::vector"
-    db.execute(f"UPDATE t SET name = 'x', embedding = {vector}, embedding_hash = '\\x01' || pgembed._source_hash('x') WHERE id = 1")
-    db.execute("UPDATE t SET name = 'y', embedding_hash = '\\x00' || pgembed._source_hash('b') WHERE id = 2")
-    # a hash that is not that of the text is not believed
-    db.execute(f"UPDATE t SET name = 'z', embedding = {vector}, embedding_hash = pgembed._source_hash('other') WHERE id = 3")
-    db.execute("RESET session_replication_role")
-    assert states(db, "t") == ["fresh", "stale", "stale"]
-    assert db.execute("SELECT bool_or(pgembed.by_hand(embedding_hash)), bool_or(pgembed.truncated(embedding_hash)) FROM t").fetchone() == (
-        False,
-        True,
-    )
-
-
 # ------------------------------------------------------------------------------------------------------------------- whole paths
 
 
@@ -431,27 +285,6 @@ def test_tables_can_be_written_when_pgembed_is_gone(db: Connection) -> None:
     db.execute("DROP EXTENSION pgembed CASCADE")
     for table in ("t", "u"):
         db.execute(f"INSERT INTO {table} VALUES (2, 'b'), (3, 'c'); UPDATE {table} SET name = 'd' WHERE id = 2; DELETE FROM {table}")
-
-
-# ------------------------------------------------------------------------------------------------------------------ the work index
-
-
-@pytest.mark.parametrize("arguments", ["", ", chunk_tokens => 10"], ids=["row", "chunks"])
-def test_the_planner_proves_the_work_index(db: Connection, arguments: str) -> None:
-    db.execute("CREATE TABLE t (id int PRIMARY KEY, name text)")
-    db.execute(f"SELECT pgembed.add_embedding('t', 'name', sync => 'manual' {arguments})")
-    state = "pgembed.freshness(t.embedding_hash)" if arguments else "pgembed.freshness(t.embedding, t.embedding_hash)"
-    db.execute("SET LOCAL enable_seqscan = off")
-    plan = "\n".join(row[0] for row in db.execute(f"EXPLAIN SELECT id FROM t WHERE {state} IN ('pending', 'stale')").fetchall())
-    assert "t_embedding_work" in plan
-    assert db.execute("SELECT work_index FROM pgembed._embedding").fetchone() == ('"public"."t_embedding_work"',)
-
-
-def test_the_work_index_goes_with_the_column_whatever_it_is_called(db: Connection) -> None:
-    declare(db)
-    db.execute("ALTER INDEX t_embedding_work RENAME TO other")
-    db.execute("SELECT pgembed.drop_embedding('t', keep_column => true)")
-    assert db.execute("SELECT to_regclass('other'), to_regclass('t_embedding_work')").fetchone() == (None, None)
 
 
 @pytest.mark.own_database
