@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgembed import columns, errors, expressions
+from pgembed import columns, errors, naming
 from pgembed.columns import CHUNK_VECTOR, Chunks, Column, Table, quote
 from pgembed.database import Database
 
@@ -26,7 +26,7 @@ def create(db: Database, found: Table, name: str, limits: tuple[int, int], dim: 
         errors.NotSupported: no foreign key could follow all rows of the table.
     """
     persistence = _persistence(db, found)
-    described = Chunks(found.schema, _free_name(db, found, name), _key_names(found), *limits)
+    described = Chunks(found.schema, naming.free(db, found, "tables", f"{found.name}_{name}", "_chunk"), _key_names(found), *limits)
     kinds = _key_types(db, found)
     lines = [f"{key} {kind} NOT NULL" for key, kind in zip(described.keys, kinds, strict=True)]
     mine, theirs = ", ".join(described.keys), ", ".join(key for key, _ in found.keys)
@@ -53,23 +53,6 @@ def _persistence(db: Database, found: Table) -> str:
     return "UNLOGGED " if row["kind"] == "u" else ""
 
 
-def _free_name(db: Database, found: Table, name: str) -> str:
-    stem = f"{found.name}_{name}"
-    for number in range(1, 1000):
-        free = expressions.clip(stem, "_chunk" if number == 1 else f"_chunk{number}")
-        taken = db.execute(
-            "SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
-            " WHERE n.nspname = $1 AND c.relname = $2"
-            " UNION ALL SELECT FROM pg_catalog.pg_type AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace"
-            " WHERE n.nspname = $1 AND t.typname = $2",
-            ["pg_catalog.text", "pg_catalog.text"],
-            [found.schema, free],
-        )
-        if not taken:
-            return free
-    raise errors.LimitExceeded(f'schema "{found.schema}" has a thousand tables named "{stem}_chunk"', hint="Drop those not needed.")
-
-
 def _key_names(found: Table) -> tuple[str, ...]:
     """The names of the key's columns in the table of chunks: their own, unless that is one of its other columns."""
     taken = {quote(name) for name in OWN_COLUMNS}
@@ -78,7 +61,7 @@ def _key_names(found: Table) -> tuple[str, ...]:
     for key in theirs:
         name = key[1:-1].replace('""', '"')
         while quote(name) in taken or (quote(name) != key and quote(name) in theirs):
-            name = expressions.clip("row_" + name, "")
+            name = naming.clip("row_" + name, "")
         taken.add(quote(name))
         names.append(quote(name))
     return tuple(names)

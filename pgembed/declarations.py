@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgembed import chunked, columns, conditions, errors, expressions, following
+from pgembed import chunked, columns, conditions, errors, expressions, following, naming
 from pgembed.codes import adding
 from pgembed.columns import Chunks, Column, RowFunction, Table, Writer, quote
 from pgembed.conditions import ModelLike
@@ -383,7 +383,7 @@ def _follow(
     hash_column: str | None = None,
     chunks: Chunks | None = None,
 ) -> Source:
-    function = expressions.create(db, found, expressions.clip(found.name, f"_{name}_source"), source, "pg_catalog.text", definer=True)
+    function = expressions.create(db, found, naming.clip(found.name, f"_{name}_source"), source, "pg_catalog.text", definer=True)
     db.execute(f"REVOKE ALL ON FUNCTION {function.name} FROM PUBLIC")
     return Source(source, function, *following.follow(db, found, name, function, vector_schema, hash_column, chunks, rules))
 

@@ -7,11 +7,9 @@ the body of a function.
 
 from __future__ import annotations
 
-from pgembed import errors
+from pgembed import errors, naming
 from pgembed.columns import RowFunction, Table, literal, quote
 from pgembed.database import Database
-
-IDENTIFIER_BYTES = 63  # PostgreSQL's NAMEDATALEN - 1
 
 
 def prove(db: Database, found: Table, source: str, what: str = "source", kind: str = "pg_catalog.text") -> str:
@@ -43,7 +41,7 @@ def create(db: Database, found: Table, stem: str, expression: str, returns: str,
         definer: it is evaluated with the rights of its owner, whoever calls.
     """
     read = _columns_read(db, found, expression, returns)
-    function = f"{quote(found.schema)}.{quote(free_name(db, found, stem))}"
+    function = f"{quote(found.schema)}.{quote(naming.free(db, found, 'functions', stem))}"
     # The path of now for whatever a function of the user's looks up when it runs, wherever it is called from.
     options = f"STABLE SECURITY {'DEFINER' if definer else 'INVOKER'} SET search_path FROM CURRENT"
     if read is None:
@@ -67,7 +65,7 @@ def drop(db: Database, function: RowFunction) -> None:
 
 def _columns_read(db: Database, found: Table, expression: str, returns: str) -> list[tuple[str, str]] | None:
     """Name and type of the table's columns that an expression reads, as PostgreSQL itself sees it; None where it takes the whole row."""
-    function = f"{quote(found.schema)}.{quote(free_name(db, found, 'pgembed_probe'))}"
+    function = f"{quote(found.schema)}.{quote(naming.free(db, found, 'functions', 'pgembed_probe'))}"
     db.execute(
         f'CREATE FUNCTION {function}("row" {found.sql}) RETURNS {returns} LANGUAGE sql STABLE\n'
         f"RETURN (SELECT ({expression}\n)::{returns} FROM pg_catalog.unnest(ARRAY[$1]) AS {found.alias})"
@@ -88,27 +86,6 @@ def _columns_read(db: Database, found: Table, expression: str, returns: str) -> 
     if rows[0]["whole"] or rows[0]["attname"] is None:
         return None
     return [(row["attname"], row["type"]) for row in rows]
-
-
-def free_name(db: Database, found: Table, stem: str) -> str:
-    """A name for a new function in the table's schema that none has yet, so that its name alone finds it."""
-    for number in range(1000):
-        name = clip(stem, f"_{number}" if number else "")
-        taken = db.execute(
-            "SELECT FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace"
-            " WHERE n.nspname = $1 AND p.proname = $2",
-            ["pg_catalog.text", "pg_catalog.text"],
-            [found.schema, name],
-        )
-        if not taken:
-            return name
-    raise errors.LimitExceeded(f'schema "{found.schema}" has a thousand functions named "{stem}"', hint="Drop those that are not needed.")
-
-
-def clip(stem: str, suffix: str) -> str:
-    """A name with a suffix that fits into an identifier, cut in the stem at a whole character."""
-    room = IDENTIFIER_BYTES - len(suffix.encode())
-    return stem.encode()[: max(1, room)].decode(errors="ignore") + suffix
 
 
 def _source_hint(found: Table) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgembed import columns, expressions
+from pgembed import columns, naming
 from pgembed.columns import Column, quote
 from pgembed.database import Database
 
@@ -46,7 +46,7 @@ def is_large(db: Database, column: Column) -> bool:
 
 def statement(db: Database, column: Column, *, concurrently: bool = False) -> str:
     """CREATE INDEX, by a name that says what it is of, where that is free."""
-    name = expressions.clip(f"{column.table.name}_{column.name}", "_idx")
+    name = naming.clip(f"{column.table.name}_{column.name}", "_idx")
     taken = db.execute(
         "SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
         " WHERE n.nspname = $1 AND c.relname = $2",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgembed import columns, declarations, errors, expressions, following
+from pgembed import columns, declarations, errors, following, naming
 from pgembed.changing import catalogue, locking
 from pgembed.changing.catalogue import Change
 from pgembed.columns import Column, Writer, literal, quote
@@ -43,8 +43,8 @@ def add_column(db: Database, write: Writer, column: Column, model: ModelLike, se
         raise errors.DuplicateObject(
             f'{column.label} is of model "{model.name}" already', hint="Name another model; SELECT name FROM pgembed.models lists all."
         )
-    name = expressions.clip(column.name, "_next")
-    for taken in (name, expressions.clip(name, "_hash"), expressions.clip(column.name, "_previous")):
+    name = naming.clip(column.name, "_next")
+    for taken in (name, naming.clip(name, "_hash"), naming.clip(column.name, "_previous")):
         if following.column_type(db, found, taken) is not None:
             raise errors.DuplicateObject(
                 f'column "{taken}" of table "{found.name}" exists already; a change of the model needs that name',
@@ -71,7 +71,7 @@ def follow(db: Database, write: Writer, change: Change, model: ModelLike, second
 
 
 def _hash(name: str) -> str:
-    return expressions.clip(name, "_hash")
+    return naming.clip(name, "_hash")
 
 
 def _copy(db: Database, column: Column, name: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgembed import columns, declarations, errors, expressions, following, renaming
+from pgembed import columns, declarations, errors, following, naming, renaming
 from pgembed.changing import catalogue, locking, preparing
 from pgembed.changing.catalogue import Change
 from pgembed.codes import adding
@@ -49,11 +49,11 @@ def switch(db: Database, write: Writer, change: Change, seconds: float, *, allow
     locking.take(db, write, column.table, "ACCESS EXCLUSIVE", seconds)
     if not allow_missing:
         _must_miss_none(db, column, new)  # what was written meanwhile
-    previous = expressions.clip(column.name, "_previous")
+    previous = naming.clip(column.name, "_previous")
     _rename(
         db,
         write,
-        _Name(column, previous, expressions.clip(previous, "_hash"), "previous", column.name, False),
+        _Name(column, previous, naming.clip(previous, "_hash"), "previous", column.name, False),
         _Name(new, column.name, str(column.hash_column), "current", None, column.adopted),
     )
     catalogue.step(write, column, "switched")
@@ -69,17 +69,17 @@ def roll_back(db: Database, write: Writer, change: Change, seconds: float) -> bo
         else:
             # nobody follows it yet
             with following.as_owner(db, column.table):
-                for name in (change.new_column, expressions.clip(change.new_column, "_hash")):
+                for name in (change.new_column, naming.clip(change.new_column, "_hash")):
                     db.execute(f"ALTER TABLE {column.table.sql} DROP COLUMN IF EXISTS {quote(name)}")
         catalogue.step(write, column, "abandoned")
         return False
     old = change.must_have_other()
     locking.take(db, write, column.table, "ACCESS EXCLUSIVE", seconds)
-    again = expressions.clip(column.name, "_next")
+    again = naming.clip(column.name, "_next")
     _rename(
         db,
         write,
-        _Name(column, again, expressions.clip(again, "_hash"), "next", column.name, False),
+        _Name(column, again, naming.clip(again, "_hash"), "next", column.name, False),
         _Name(old, column.name, str(column.hash_column), "current", None, column.adopted),
     )
     catalogue.step(write, column, "ready")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgembed import columns, errors, expressions, following
+from pgembed import columns, errors, following, naming
 from pgembed.codes import catalogue
 from pgembed.codes.catalogue import Code, CodecRow
 from pgembed.columns import Column, Table, literal, quote
@@ -49,7 +49,7 @@ def add(
     column = _embedded(db, target, row, embedding_column)
     found = column.table
     found.must_own()
-    name = expressions.clip(row.name, "") if column_name is None else column_name
+    name = naming.clip(row.name, "") if column_name is None else column_name
     if not name:
         raise errors.InvalidParameter("column_name is empty", hint="Leave it out for the codec's name.")
     _must_hold_codes(db, column)
@@ -287,10 +287,10 @@ def _encoded(column: Column, row: CodecRow, vector: str) -> str:
 def _keep(db: Database, column: Column, row: CodecRow, name: str) -> tuple[str, str]:
     """Create the trigger that keeps a plain column of codes; its name, and its function's in SQL."""
     found = column.table
-    function = f"{quote(found.schema)}.{quote(expressions.free_name(db, found, expressions.clip(found.name, f'_{name}_encode')))}"
+    function = f"{quote(found.schema)}.{quote(naming.free(db, found, 'functions', naming.clip(found.name, f'_{name}_encode')))}"
     db.execute(_trigger_function(column, row, name, function))
     db.execute(f"REVOKE ALL ON FUNCTION {function}() FROM PUBLIC")
-    trigger = expressions.clip(f"{_TRIGGER}{name}", "")
+    trigger = naming.clip(f"{_TRIGGER}{name}", "")
     db.execute(
         # The condition spares rows that are not embedded yet; and by it neither column can be dropped without the trigger.
         f"CREATE TRIGGER {quote(trigger)} BEFORE INSERT OR UPDATE ON {found.sql} FOR EACH ROW"

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pgembed import codecs, columns, errors, expressions, sampling
+from pgembed import codecs, columns, errors, naming, sampling
 from pgembed.codes import catalogue, measuring, training
 from pgembed.codes import queries as asking
 from pgembed.codes.measuring import Result
@@ -299,7 +299,7 @@ def _shown(value: object) -> str:
 def _free(stem: str, suffix: str, taken: set[str]) -> str:
     for number in itertools.count(1):
         end = suffix if number == 1 else f"{suffix}_{number}"
-        name = expressions.clip(stem, end + _LONGEST_NAME).removesuffix(_LONGEST_NAME)
+        name = naming.clip(stem, end + _LONGEST_NAME).removesuffix(_LONGEST_NAME)
         if name not in taken:
             break
     return name

@@ -10,7 +10,7 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgembed import expressions
+from pgembed import naming
 from pgembed.columns import literal, quote
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ARGUMENT = "embedding"
 # What follows a codec's name in the names of what is made beside its function.
 CONSTANTS, DOMAIN = "_constants", "_code"
-MOST_NAME = expressions.IDENTIFIER_BYTES - max(len(CONSTANTS), len(DOMAIN))
+MOST_NAME = naming.IDENTIFIER_BYTES - max(len(CONSTANTS), len(DOMAIN))
 
 # In units of PostgreSQL's own operators: a function of C, or a batch of one in Python.
 SQL_COST, PYTHON_COST = 10, 1000

@@ -10,7 +10,7 @@ a statement do, `byhand` what becomes of vectors that somebody else writes.
 
 from __future__ import annotations
 
-from pgembed import errors, expressions
+from pgembed import errors, naming
 from pgembed.columns import Chunks, Column, RowFunction, Table, literal, quote
 from pgembed.database import Database
 from pgembed.following import byhand, marking, syncing, workindex
@@ -40,7 +40,7 @@ def follow(
         hash_column = _add_hash_column(db, found, name, chunks)
     followed = Followed(found, name, hash_column, source, vector_schema, tuple(_bases(db, found, source)), chunks, rules)
     function = _create_function(db, followed)
-    trigger = expressions.clip(f"pgembed_{name}", "")
+    trigger = naming.clip(f"pgembed_{name}", "")
     listed = "" if source.columns is None else f" OF {', '.join(quote(column) for column in source.columns)}"
     db.execute(f"CREATE TRIGGER {quote(trigger)} BEFORE UPDATE{listed} ON {found.sql} FOR EACH ROW EXECUTE FUNCTION {function}()")
     # logical replication, and whoever says to be a replica, fire no others; there is no other way to know that a vector is of an older text
@@ -98,7 +98,7 @@ _PREFIXES = {
 
 
 def _named(trigger: str, which: str) -> str:
-    return expressions.clip(_PREFIXES[which] + trigger, "")
+    return naming.clip(_PREFIXES[which] + trigger, "")
 
 
 def _create_function(db: Database, followed: Followed) -> str:
@@ -107,8 +107,8 @@ def _create_function(db: Database, followed: Followed) -> str:
     One, for what the registry knows of can be cleared away when the table is gone.
     """
     found = followed.table
-    stem = expressions.clip(found.name, f"_{followed.name}_follow")
-    function = f"{quote(found.schema)}.{quote(expressions.free_name(db, found, stem))}"
+    stem = naming.clip(found.name, f"_{followed.name}_follow")
+    function = f"{quote(found.schema)}.{quote(naming.free(db, found, 'functions', stem))}"
     written = syncing.body(followed) or "RETURN NULL;"
     by_hand = byhand.body(followed) if followed.chunks is None else "RETURN NEW;"
     body = f"""
@@ -137,7 +137,7 @@ END
 
 
 def _add_hash_column(db: Database, found: Table, name: str, chunks: Chunks | None) -> str:
-    hash_column = expressions.clip(name, "_hash")
+    hash_column = naming.clip(name, "_hash")
     if column_type(db, found, hash_column) is not None:
         raise errors.DuplicateObject(
             f'column "{hash_column}" of table "{found.name}" exists already; pgembed keeps there what the vector was made of',

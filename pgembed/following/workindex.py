@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 
-from pgembed import errors, expressions
+from pgembed import naming
 from pgembed.columns import Table, quote
 from pgembed.database import Database
 
 
 def create(db: Database, found: Table, name: str, hash_column: str, *, over_chunks: bool = False) -> str:
     """Create the index, as the table's owner; return its name in SQL. It goes with the hash column."""
-    index = _free_name(db, found, f"{found.name}_{name}")
+    index = naming.free(db, found, "indexes", f"{found.name}_{name}", "_work")
     keys = ", ".join(key for key, _ in found.keys)
     state = predicate(db, name, hash_column, over_chunks=over_chunks)
     db.execute(f"CREATE INDEX {quote(index)} ON {found.sql} ({keys}) WHERE {state}")
     # and over those of which more is to be said, so that all can be counted without reading the table
-    other = _free_name(db, found, f"{found.name}_{name}", "_marked")
+    other = naming.free(db, found, "indexes", f"{found.name}_{name}", "_marked")
     db.execute(f"CREATE INDEX {quote(other)} ON {found.sql} ({keys}) WHERE {marked(quote(hash_column))}")
     return f"{quote(found.schema)}.{quote(index)}"
 
@@ -40,17 +40,3 @@ def predicate(db: Database, name: str, hash_column: str, *, over_chunks: bool) -
     # its arguments, which are no words of its constants
     state = re.sub(r"\b(embedded|hash)\b", lambda word: embedded if word[0] == "embedded" else hashed, body)
     return f"{state} IN ('pending', 'stale')"
-
-
-def _free_name(db: Database, found: Table, stem: str, what: str = "_work") -> str:
-    for number in range(1, 1000):
-        free = expressions.clip(stem, what if number == 1 else f"{what}{number}")
-        taken = db.execute(
-            "SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
-            " WHERE n.nspname = $1 AND c.relname = $2",
-            ["pg_catalog.text", "pg_catalog.text"],
-            [found.schema, free],
-        )
-        if not taken:
-            return free
-    raise errors.LimitExceeded(f'schema "{found.schema}" has a thousand indexes named "{stem}_work"', hint="Drop those not needed.")

@@ -6,7 +6,7 @@ import hashlib
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from pgembed import asking, catalogue, columns, errors, expressions, following, linking, rows, vectors
+from pgembed import asking, catalogue, columns, errors, expressions, following, linking, naming, rows, vectors
 from pgembed.changing import pinning
 from pgembed.columns import RowFunction, Table
 from pgembed.database import Row
@@ -47,7 +47,7 @@ def create_linker(name: str | None, target: str | None, names: str | None, alias
     with following.as_owner(DATABASE, table):
         # SECURITY DEFINER: whoever links, the owner's expression is evaluated with the owner's rights, on rows the caller may see
         function = expressions.create(
-            DATABASE, table, expressions.clip(table.name, f"_{name}_names"), expression, "pg_catalog.text[]", definer=True
+            DATABASE, table, naming.clip(table.name, f"_{name}_names"), expression, "pg_catalog.text[]", definer=True
         )
     registry.write_for(
         table,

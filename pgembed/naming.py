@@ -1,0 +1,50 @@
+"""naming: names of new objects, cut to what an identifier holds, and free in a schema."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pgembed import errors
+from pgembed.columns import Table
+from pgembed.database import Database
+
+Kind = Literal["functions", "indexes", "tables"]
+
+IDENTIFIER_BYTES = 63  # PostgreSQL's NAMEDATALEN - 1
+_MOST = 1000
+
+_RELATION = (
+    "SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = $1 AND c.relname = $2"
+)
+_TAKEN: dict[Kind, str] = {
+    # whatever its arguments, so that its name alone finds it
+    "functions": "SELECT FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace"
+    " WHERE n.nspname = $1 AND p.proname = $2",
+    "indexes": _RELATION,
+    # a table's rows have a type of its name
+    "tables": f"{_RELATION} UNION ALL SELECT FROM pg_catalog.pg_type AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace"
+    " WHERE n.nspname = $1 AND t.typname = $2",
+}
+
+
+def clip(stem: str, suffix: str) -> str:
+    """A name with a suffix that fits into an identifier, cut in the stem at a whole character."""
+    room = IDENTIFIER_BYTES - len(suffix.encode())
+    return stem.encode()[: max(1, room)].decode(errors="ignore") + suffix
+
+
+def free(db: Database, found: Table, kind: Kind, stem: str, suffix: str = "") -> str:
+    """A name for a new object in a table's schema that none of its kind has yet: stem and suffix, with a number where that is taken.
+
+    Raises:
+        errors.LimitExceeded: a thousand such names are taken.
+    """
+    for number in range(_MOST):
+        # x_work, x_work2, x_work3; without a suffix x, x_1, x_2
+        name = clip(stem, f"{suffix or '_'}{number + bool(suffix)}" if number else suffix)
+        if not db.execute(_TAKEN[kind], ["pg_catalog.text", "pg_catalog.text"], [found.schema, name]):
+            return name
+    raise errors.LimitExceeded(
+        f'schema "{found.schema}" has a thousand {kind} named "{stem}{suffix}"', hint="Drop those that are not needed."
+    )

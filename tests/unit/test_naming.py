@@ -1,0 +1,49 @@
+"""naming: names that fit, and that are free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from planned import TABLE
+
+from pgembed import errors, naming
+
+
+class Taken:
+    """A database in which some names are taken, or all."""
+
+    def __init__(self, *names: str, every: bool = False) -> None:
+        self.names, self.every = names, every
+
+    def execute(self, statement: str, types: Sequence[str], values: Sequence[object]) -> list[Any]:
+        assert values[0] == TABLE.schema
+        return [{}] if self.every or values[1] in self.names else []
+
+
+@pytest.mark.parametrize(
+    ("taken", "suffix", "name"),
+    [
+        ((), "", "x"),
+        (("x",), "", "x_1"),
+        (("x", "x_1"), "", "x_2"),
+        ((), "_work", "x_work"),
+        (("x_work",), "_work", "x_work2"),
+        (("x_work", "x_work2"), "_work", "x_work3"),
+    ],
+)
+def test_the_first_name_that_is_free(taken: tuple[str, ...], suffix: str, name: str) -> None:
+    assert naming.free(Taken(*taken), TABLE, "indexes", "x", suffix) == name  # type: ignore[arg-type]
+
+
+def test_a_long_name_gives_way_to_its_suffix_at_a_whole_character() -> None:
+    long = "ä" * 40
+    assert naming.clip(long, "_work") == "ä" * 29 + "_work"
+    full = naming.clip(long, "_work")
+    assert naming.free(Taken(full), TABLE, "tables", long, "_work") == "ä" * 28 + "_work2"  # type: ignore[arg-type]
+
+
+def test_a_schema_may_be_full() -> None:
+    with pytest.raises(errors.LimitExceeded, match='schema "public" has a thousand functions named "x"'):
+        naming.free(Taken(every=True), TABLE, "functions", "x")  # type: ignore[arg-type]
