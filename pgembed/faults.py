@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pgembed import errors
+
+KEYS = "A key is given as text, a composite one as a JSON array."
 
 
 def is_data_error(error: Exception) -> bool:
@@ -29,3 +34,25 @@ def said(error: BaseException) -> str:
     told = getattr(getattr(error, "diag", None), "message_primary", None) or getattr(error, "message", None) or str(error)
     kind = "" if getattr(error, "sqlstate", None) else f"{type(error).__name__}: "
     return f"{kind}{told}".replace("\x00", " ").strip()[:2000] or type(error).__name__
+
+
+@contextmanager
+def keys_of(table: str, key: str | None = None) -> Iterator[None]:
+    """Run a statement that reads keys which somebody gave as text, and say so where one is none.
+
+    Args:
+        table: its name, for the message.
+        key: the only one; None where there are several, of which PostgreSQL does not say which it was.
+    Raises:
+        errors.StatementRefused: a text is no key of the table; with PostgreSQL's SQLSTATE, of class 22.
+    """
+    try:
+        yield
+    except errors.PgembedError:
+        raise
+    except Exception as error:
+        sqlstate = sqlstate_of(error)
+        if sqlstate[:2] != "22":
+            raise
+        which = "a key is none" if key is None else f'"{key}" is no key'
+        raise errors.StatementRefused(f"{which} of {table}: {error}", sqlstate=sqlstate, hint=KEYS) from None

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pgembed import columns, errors, vectors
+from pgembed import columns, errors, faults, vectors
 from pgembed.asking import provenance
 from pgembed.codes import catalogue
 from pgembed.codes.catalogue import Code, CodecRow
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TEXT, _OID = "pg_catalog.text", "pg_catalog.oid"
-_KEYS = "A key is given as text, a composite one as a JSON array."
 
 # What the server says of a type never changes while its number is the same, but for names; a codec is looked up at every call.
 _MOST_TYPES = 64
@@ -224,19 +223,14 @@ def _read(db: Database, row: Row) -> Value | None:
     named = f"t.{quote(column.name)}"
     if isinstance(column, Column) and column.type != "vector":
         named += f"::{column.vector_schema}.vector"
-    try:
+    with faults.keys_of(row.table.name, row.key):
         found = db.execute(
             f"SELECT pg_catalog.record_send(ROW({named})) AS sent FROM {row.table.sql} AS t WHERE {row.table.key_matches('t', '$1')}",
             [_TEXT],
             [row.key],
         )
-    except Exception as error:
-        sqlstate = getattr(error, "sqlstate", None)
-        if not isinstance(sqlstate, str) or sqlstate[:2] != "22":
-            raise
-        raise errors.StatementRefused(f'"{row.key}" is no key of {row.table.name}: {error}', sqlstate=sqlstate, hint=_KEYS) from None
     if not found:
-        raise errors.NoDataFound(f'no row of {row.table.name} has the key "{row.key}"', hint=_KEYS)
+        raise errors.NoDataFound(f'no row of {row.table.name} has the key "{row.key}"', hint=faults.KEYS)
     oid, sent = next(_fields(found[0]["sent"]))
     return None if sent is None else Value(_type(db, oid), sent)
 

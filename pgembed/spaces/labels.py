@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgembed import asking, columns, errors, registration, sampling, text, vectors
+from pgembed import asking, columns, errors, faults, registration, sampling, text, vectors
 from pgembed.asking import adapters
 from pgembed.codes import queries
 from pgembed.columns import Column, Table, Writer, quote
@@ -228,23 +228,11 @@ def _column(db: Database, found: Table, name: str | None, kinds: str) -> str:
 def _vectors(db: Database, column: Column, keys: list[str]) -> dict[str, bytes | None]:
     """What vector_send() makes of the vectors of the rows that have these keys."""
     cast = "" if column.type == "vector" else f"::{column.vector_schema}.vector"
-    try:
-        with db.subtransaction():
-            rows = db.execute(
-                f"SELECT p.key, {column.vector_schema}.vector_send(t.{column.sql}{cast}) AS sent FROM pg_catalog.unnest($1) AS p (key)"
-                f" JOIN {column.table.sql} AS t ON {column.table.key_matches('t', 'p.key')}",
-                ["pg_catalog.text[]"],
-                [keys],
-            )
-    except errors.PgembedError:
-        raise
-    except Exception as error:
-        sqlstate = getattr(error, "sqlstate", None)
-        if not isinstance(sqlstate, str) or sqlstate[:2] != "22":
-            raise
-        raise errors.StatementRefused(
-            f"a key is none of {column.table.name}: {error}",
-            sqlstate=sqlstate,
-            hint="A key is given as text, a composite one as a JSON array.",
-        ) from None
+    with faults.keys_of(column.table.name), db.subtransaction():
+        rows = db.execute(
+            f"SELECT p.key, {column.vector_schema}.vector_send(t.{column.sql}{cast}) AS sent FROM pg_catalog.unnest($1) AS p (key)"
+            f" JOIN {column.table.sql} AS t ON {column.table.key_matches('t', 'p.key')}",
+            ["pg_catalog.text[]"],
+            [keys],
+        )
     return {row["key"]: row["sent"] for row in rows}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import plpy
-
-from pgembed import advice, errors, planner, vectors, viewed
+from pgembed import advice, errors, faults, planner, vectors, viewed
 from pgembed.changing import pinning
 from pgembed.columns import Column
 from pgembed.planner import consistent
@@ -142,19 +140,16 @@ def row_image(target: str, key: str | None, column_name: str | None, consistency
         same = column.chunks.of_row("c", "t", [key for key, _ in table.keys])
         mean = f"{column.vector_schema}.avg(c.{column.sql}::{column.vector_schema}.vector)"
         as_vector = f"(SELECT {mean} FROM {column.chunks.sql} AS c WHERE {same})"
-    hint = "A key is given as text, a composite one as a JSON array."
     state = column.freshness("t") if minds and column.hash_column is not None else "'fresh'"
-    try:
+    with faults.keys_of(table.name, key):
         rows = DATABASE.execute(
             f"SELECT {column.vector_schema}.vector_send({as_vector}) AS sent, {state} AS state"
             f" FROM {table.sql} AS t WHERE {table.key_matches('t', '$1')}",
             ["pg_catalog.text"],
             [key],
         )
-    except plpy.spiexceptions.InvalidTextRepresentation as error:
-        raise errors.StatementRefused(f'"{key}" is no key of {table.name}: {error}', sqlstate=error.sqlstate, hint=hint) from None
     if not rows:
-        raise errors.NoDataFound(f'no row of {table.name} has the key "{key}"', hint=hint)
+        raise errors.NoDataFound(f'no row of {table.name} has the key "{key}"', hint=faults.KEYS)
     if rows[0]["state"] in ("stale", "pending"):
         return consistent.image_of(DATABASE, column, key)
     if rows[0]["state"] == "failed":

@@ -235,11 +235,7 @@ def test_vectors_of_a_model_that_has_changed_are_not_searched_by_text(embedded: 
     refused(embedded, "55000", "SELECT * FROM pgembed.search(NULL::doc, 'jacket')", message="fingerprint", hint="embed the rows again")
 
 
-def test_a_key_that_is_none_is_told_with_a_hint(spots: Connection, refused: Refused) -> None:
-    refused(
-        spots,
-        "22P02",
-        "SELECT * FROM pgembed.search_like(NULL::spot, 'abc')",
-        message='"abc" is no key of spot',
-        hint="A key is given as text",
-    )
+@pytest.mark.parametrize(("key", "sqlstate"), [("abc", "22P02"), ("99999999999", "22003")])
+def test_a_key_that_is_none_is_told_with_a_hint(spots: Connection, refused: Refused, key: str, sqlstate: str) -> None:
+    statement = f"SELECT * FROM pgembed.search_like(NULL::spot, '{key}')"
+    refused(spots, sqlstate, statement, message=f'"{key}" is no key of spot', hint="A key is given as text")

@@ -40,3 +40,16 @@ def test_what_an_error_says() -> None:
     assert faults.said(ValueError("no number")) == "ValueError: no number"
     assert faults.said(ValueError()) == "ValueError:"
     assert len(faults.said(Raised("22012", "x" * 3000))) == 2000
+
+
+def test_a_key_that_is_none_is_told_and_no_other_error_is_taken_for_one() -> None:
+    with pytest.raises(errors.StatementRefused, match=r'^"x" is no key of t: told$') as caught, faults.keys_of("t", "x"):
+        raise Raised("22P02")
+    assert (caught.value.sqlstate, caught.value.hint) == ("22P02", faults.KEYS)
+    with pytest.raises(errors.StatementRefused, match=r"^a key is none of t: told$"), faults.keys_of("t"):
+        raise Raised("22003")
+    ours = errors.InvalidParameter("of class 22, and of something else")
+    for other in (Raised("42501"), Raised(None), ours):
+        with pytest.raises(type(other)) as passed, faults.keys_of("t", "x"):
+            raise other
+        assert passed.value is other
