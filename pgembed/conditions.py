@@ -9,6 +9,8 @@ from pgembed.columns import Column, Table, quote
 from pgembed.database import Database
 from pgembed.following import BY_HAND, SYNC, Rules
 
+MOST_BATCH = 100_000  # rows
+
 
 class ModelLike(Protocol):
     """What a declaration needs to know of a model."""
@@ -96,6 +98,21 @@ def vector_schema(db: Database) -> str:
     if not rows:
         raise errors.NotReady("the extension vector is not installed in this database", hint="CREATE EXTENSION vector.")
     return str(rows[0]["name"])
+
+
+def batch_size(value: int | None, hint: str) -> int:
+    """How many rows are worked on at a time.
+
+    Args:
+        hint: what the default is, or what leaving it out means.
+    Raises:
+        errors.NullNotAllowed, errors.InvalidParameter: it is no number of rows.
+    """
+    if value is None:
+        raise errors.NullNotAllowed("batch_size is NULL", hint="Leave it out for the default.")
+    if not 1 <= value <= MOST_BATCH:
+        raise errors.InvalidParameter(f"batch_size must be from 1 to {MOST_BATCH}, not {value}", hint=hint)
+    return value
 
 
 def required(value: str | None, what: str) -> str:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
-from pgembed import chunked, errors, following, indexing
+from pgembed import chunked, conditions, errors, following, indexing
 from pgembed.columns import Column
 from pgembed.database import Database
 from pgembed.isolation import read_committed
@@ -46,10 +46,7 @@ def refresh(
         errors.InsufficientPrivilege: the caller is not the owner, with whose rights the source is evaluated.
         Exception: the model's error, or the source's, where it serves no row.
     """
-    if batch_size is None:
-        raise errors.NullNotAllowed("batch_size is NULL", hint="Leave it out for the default.")
-    if not 1 <= batch_size <= claims.MOST_ROWS:
-        raise errors.InvalidParameter(f"batch_size must be from 1 to {claims.MOST_ROWS}, not {batch_size}", hint="1000 is the default.")
+    batch_size = conditions.batch_size(batch_size, "1000 is the default.")
     writing.must_follow(column)
     commits = db.commit()
     if not commits:

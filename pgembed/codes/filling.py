@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pgembed import columns, errors, following, progress, vectors
+from pgembed import columns, conditions, errors, following, progress, vectors
 from pgembed.codes import adding, catalogue
 from pgembed.codes.catalogue import Code
 from pgembed.columns import Column, quote
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pgembed.columns import Writer
 
 PROGRESS_SECONDS = 5.0
-BATCH_LIMIT = 100_000
 # Rounds that pass over rows which others hold, before one that waits for them.
 PATIENT_ROUNDS = 3
 # Of vectors in one value; PostgreSQL's own limit is 1 GB.
@@ -110,10 +109,7 @@ def fill(db: Database, write: Writer, code: Code, column: Column, batch_size: in
         errors.InsufficientPrivilege: the caller does not own the table, or row security hides rows from the owner.
         errors.NotReady: the trigger is missing or disabled, so that rows written meanwhile would get no code.
     """
-    if batch_size is None:
-        raise errors.NullNotAllowed("batch_size is NULL", hint="Leave it out for the default.")
-    if not 1 <= batch_size <= BATCH_LIMIT:
-        raise errors.InvalidParameter(f"batch_size must be from 1 to {BATCH_LIMIT}, not {batch_size}", hint="5000 is the default.")
+    batch_size = conditions.batch_size(batch_size, "5000 is the default.")
     code.must_serve(column)
     column.table.must_own()
     tally = Tally()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from pgembed import catalogue, columns, declarations, errors, faults, following
+from pgembed import catalogue, columns, conditions, declarations, errors, faults, following
 from pgembed.columns import Column, Writer
 from pgembed.database import Database, Row
 from pgembed.work import failures, reading
@@ -22,7 +22,6 @@ from pgembed.work.failures import Ask
 ROWS = {"transformer": 256, "remote": 256, "static": 2000}
 # Of a column over chunks: their texts are long, and stay in memory until they are embedded.
 LONG_ROWS = 50
-MOST_ROWS = 100_000
 # A row that is alone in its claim and whose worker has died so often is to blame.
 DEATHS = 5
 # Of a claim, how much is left to rows that failed before, so that neither they nor the others wait for ever.
@@ -114,10 +113,8 @@ def take(db: Database, ask: Ask, write: Writer, target: str | None, name: str | 
 def _check(db: Database, wish: Wish) -> None:
     if not wish.worker:
         raise errors.InvalidParameter("worker is empty", hint="Give a name that says who embeds the rows.")
-    if wish.batch_size is not None and not 1 <= wish.batch_size <= MOST_ROWS:
-        raise errors.InvalidParameter(
-            f"batch_size must be from 1 to {MOST_ROWS}, not {wish.batch_size}", hint="Leave it out for as many rows as suit the model."
-        )
+    if wish.batch_size is not None:
+        conditions.batch_size(wish.batch_size, "Leave it out for as many rows as suit the model.")
     level = db.execute("SELECT pg_catalog.current_setting('transaction_isolation') AS level")[0]["level"]
     if level not in ("read committed", "read uncommitted"):
         raise errors.NotSupported(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from pgembed import chunked, errors, progress
+from pgembed import chunked, conditions, errors, progress
 from pgembed.columns import Column
 from pgembed.database import Database
 from pgembed.isolation import read_committed
@@ -59,9 +59,9 @@ def work(
             size = batch_size
             if max_rows is not None:
                 size = min(
-                    batch_size or claims.MOST_ROWS,
+                    batch_size or conditions.MOST_BATCH,
                     max_rows - tally.seen,
-                    claims.ROWS["transformer"] if batch_size is None else claims.MOST_ROWS,
+                    claims.ROWS["transformer"] if batch_size is None else conditions.MOST_BATCH,
                 )
             held = running.claim_next(db, worker, target, name, batch_size=size)
             db.commit()
