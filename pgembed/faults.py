@@ -24,6 +24,11 @@ def is_servers(error: Exception) -> bool:
     return sqlstate[:2] in ("08", "25", "40", "53", "55", "57", "58", "72", "XX")
 
 
+def is_lost_name(error: BaseException) -> bool:
+    """An error of a table, column or schema that was renamed or dropped since it was described."""
+    return sqlstate_of(error) in ("42P01", "42703", "3F000")
+
+
 def sqlstate_of(error: BaseException) -> str:
     """The SQLSTATE of an error; internal_error where it has none."""
     return str(getattr(error, "sqlstate", None) or "XX000")

@@ -34,9 +34,6 @@ _LIVE = "c.worker <> '' AND c.expires_at > clock_timestamp() AND EXISTS (SELECT 
 _OF = "c.table_name = $1::oid::regclass AND c.column_name = $2"
 _COLUMN = ("oid", "name")
 
-# What is said of a table or a column that was renamed or dropped since it was described.
-_OTHERWISE = ("42P01", "42703", "3F000")
-
 # When this session last claimed rows of a column, in claims.
 _turns = count(1)
 _last: dict[tuple[int, str], int] = {}
@@ -100,7 +97,7 @@ def take(db: Database, ask: Ask, write: Writer, target: str | None, name: str | 
                 with db.subtransaction():
                     held, is_busy = _of_column(db, ask, write, column, wish, wait=wait)
             except Exception as error:
-                if faults.sqlstate_of(error) not in _OTHERWISE:
+                if not faults.is_lost_name(error):
                     raise
                 continue  # whoever looks next finds what it is called now
             if held is not None:

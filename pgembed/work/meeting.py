@@ -120,7 +120,7 @@ def has_changed(db: Database, column: Column, error: Exception) -> bool:
     except Changed:
         return True
     except Exception as other:
-        return getattr(other, "sqlstate", None) in ("42P01", "42703", "3F000")
+        return faults.is_lost_name(other)
     return False
 
 

@@ -33,6 +33,11 @@ def test_whose_an_error_is(error: Exception, data: bool, server: bool) -> None:
     assert (faults.is_data_error(error), faults.is_servers(error)) == (data, server)
 
 
+def test_names_that_are_lost() -> None:
+    told = [Raised("42P01"), Raised("42703"), Raised("3F000"), Raised("42501"), Raised(None), errors.UnknownTable("gone")]
+    assert [faults.is_lost_name(error) for error in told] == [True, True, True, False, False, True]
+
+
 def test_what_an_error_says() -> None:
     assert faults.sqlstate_of(Raised("22012")) == "22012"
     assert faults.sqlstate_of(ValueError("x")) == "XX000"
