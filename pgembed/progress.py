@@ -15,6 +15,8 @@ from pgembed.database import Database
 
 # PostgreSQL cuts an application_name there (NAMEDATALEN - 1).
 MOST = 63
+# How often a long call also tells its caller.
+NOTICE_SECONDS = 5.0
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 # What is shown now: what, target, when it began; and as what.

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
-from pgembed import chunked, conditions, errors, following, indexing
+from pgembed import chunked, conditions, errors, following, indexing, progress
 from pgembed.columns import Column
 from pgembed.database import Database
 from pgembed.isolation import read_committed
@@ -19,7 +19,7 @@ from pgembed.sharing import Encoder, Shared
 from pgembed.work import claims, failures, reading, running, writing
 from pgembed.work.claims import Held
 from pgembed.work.failures import Ask, Unusable
-from pgembed.work.tally import PROGRESS_SECONDS, Tally, tell_end, tell_progress
+from pgembed.work.tally import Tally, tell_end, tell_progress
 
 _WAIT = 0.1
 
@@ -133,7 +133,7 @@ def _wait_for_others(db: Database, column: Column) -> bool:
     is_any = bool(awaited)
     told = time.monotonic()
     while awaited:
-        if time.monotonic() - told >= PROGRESS_SECONDS:
+        if time.monotonic() - told >= progress.NOTICE_SECONDS:
             told = time.monotonic()
             db.notice(f"{column.label}: waits for rows that others are embedding", hint="SELECT * FROM pgembed.work_in_progress.")
         time.sleep(_WAIT)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pgembed.codecs.contract import Codec
     from pgembed.columns import Writer
 
-PROGRESS_SECONDS = 5.0
 # Rounds that pass over rows which others hold, before one that waits for them.
 PATIENT_ROUNDS = 3
 # Of vectors in one value; PostgreSQL's own limit is 1 GB.
@@ -269,7 +268,7 @@ def _fill_leaf(db: Database, filled: _Filled, leaf: Leaf, tally: Tally, size: in
 def _tell_progress(db: Database, code: Code, tally: Tally) -> None:
     progress.tell(db, tally.done, tally.pages)
     now = time.monotonic()
-    if now - tally.told < PROGRESS_SECONDS or tally.done >= tally.pages:
+    if now - tally.told < progress.NOTICE_SECONDS or tally.done >= tally.pages:
         return
     tally.told = now
     spent = now - tally.started

@@ -11,7 +11,7 @@ from pgembed.database import Database
 from pgembed.isolation import read_committed
 from pgembed.sharing import Encoder, Shared
 from pgembed.work import claims, running
-from pgembed.work.tally import PROGRESS_SECONDS, Tally
+from pgembed.work.tally import Tally
 
 
 def work(
@@ -71,7 +71,7 @@ def work(
             tally.seen += len(held.keys)
             progress.tell(db, tally.seen, max_rows)
             now = time.monotonic()
-            if now - tally.told >= PROGRESS_SECONDS:
+            if now - tally.told >= progress.NOTICE_SECONDS:
                 tally.told = now
                 db.notice(f"{tally.seen} rows so far, {tally.seen / (now - tally.started):.0f} a second")
     if tally.seen:

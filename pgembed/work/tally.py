@@ -9,8 +9,6 @@ from pgembed import progress
 from pgembed.columns import Column, quote
 from pgembed.database import Database
 
-PROGRESS_SECONDS = 5.0
-
 
 @dataclass
 class Tally:
@@ -40,7 +38,7 @@ def tell_progress(db: Database, column: Column, tally: Tally, total: int) -> Non
     """Tell how far it is, now and then."""
     progress.tell(db, tally.seen, total)
     now = time.monotonic()
-    if now - tally.told < PROGRESS_SECONDS or tally.seen >= total:
+    if now - tally.told < progress.NOTICE_SECONDS or tally.seen >= total:
         return
     tally.told = now
     rate = tally.seen / (now - tally.started)
