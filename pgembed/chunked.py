@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pgembed import columns, errors, naming
 from pgembed.columns import CHUNK_VECTOR, Chunks, Column, Table, quote
-from pgembed.database import Database
+from pgembed.database import Database, Row
 
 OWN_COLUMNS = ("ordinal", "start_char", "end_char", "content", CHUNK_VECTOR)
 # Lines of a table of chunks that are written at a time.
@@ -25,23 +25,44 @@ def create(db: Database, found: Table, name: str, limits: tuple[int, int], dim: 
     Raises:
         errors.NotSupported: no foreign key could follow all rows of the table.
     """
+    described = Chunks(found.schema, naming.free(db, found.schema, "tables", f"{found.name}_{name}", "_chunk"), _key_names(found), *limits)
+    oid = _create(db, found, name, described, f"{vector_schema}.vector({dim})")
+    _protect(db, found, described, oid)
+    return described, oid
+
+
+def create_beside(db: Database, column: Column, name: str, limits: tuple[int, int], dim: int) -> tuple[Chunks, int]:
+    """Create a second table of chunks for a column of that name, which whoever may read the first one may read, and nobody else."""
+    assert column.chunks is not None
+    found, first = column.table, column.chunks
+    described = Chunks(first.schema, naming.free(db, first.schema, "tables", f"{found.name}_{name}", "_chunk"), first.keys, *limits)
+    oid = _create(db, found, name, described, f"{column.vector_schema}.{column.type}({dim})")
+    _protect(db, found, described, oid)
+    _as_the_first(db, first, described, oid)
+    return described, oid
+
+
+def _create(db: Database, found: Table, name: str, described: Chunks, kind: str) -> int:
+    """Create the table, of which nothing is said yet but its columns; return its OID."""
     persistence = _persistence(db, found)
-    described = Chunks(found.schema, naming.free(db, found, "tables", f"{found.name}_{name}", "_chunk"), _key_names(found), *limits)
     kinds = _key_types(db, found)
-    lines = [f"{key} {kind} NOT NULL" for key, kind in zip(described.keys, kinds, strict=True)]
+    lines = [f"{key} {of_key} NOT NULL" for key, of_key in zip(described.keys, kinds, strict=True)]
     mine, theirs = ", ".join(described.keys), ", ".join(key for key, _ in found.keys)
     db.execute(
         f"CREATE {persistence}TABLE {described.sql} ({', '.join(lines)}, ordinal pg_catalog.int4 NOT NULL,"
         " start_char pg_catalog.int4 NOT NULL, end_char pg_catalog.int4 NOT NULL, content pg_catalog.text NOT NULL,"
-        f" {CHUNK_VECTOR} {vector_schema}.vector({dim}) NOT NULL,"
+        f" {CHUNK_VECTOR} {kind} NOT NULL,"
         f" PRIMARY KEY ({mine}, ordinal),"
         f" FOREIGN KEY ({mine}) REFERENCES {found.sql} ({theirs}) ON UPDATE CASCADE ON DELETE CASCADE)"
     )
+    say(db, found, name, described)
+    return int(db.execute("SELECT $1::pg_catalog.regclass::pg_catalog.oid AS oid", ["pg_catalog.text"], [described.sql])[0]["oid"])
+
+
+def say(db: Database, found: Table, name: str, chunks: Chunks) -> None:
+    """Say in the comment of a table of chunks what it is."""
     said = f"chunks of {found.name}.{name}, written by pgembed.refresh(); substr(source, start_char, end_char - start_char) = content"
-    db.execute(f"COMMENT ON TABLE {described.sql} IS {columns.literal(said)}")
-    oid = int(db.execute("SELECT $1::pg_catalog.regclass::pg_catalog.oid AS oid", ["pg_catalog.text"], [described.sql])[0]["oid"])
-    _protect(db, found, described, oid)
-    return described, oid
+    db.execute(f"COMMENT ON TABLE {chunks.sql} IS {columns.literal(said)}")
 
 
 def _persistence(db: Database, found: Table) -> str:
@@ -103,6 +124,94 @@ def _protect(db: Database, found: Table, chunks: Chunks, oid: int) -> None:
         db.execute(f"ALTER TABLE {chunks.sql} ENABLE ROW LEVEL SECURITY")
     if row["relforcerowsecurity"]:
         db.execute(f"ALTER TABLE {chunks.sql} FORCE ROW LEVEL SECURITY")
+
+
+def _as_the_first(db: Database, first: Chunks, chunks: Chunks, oid: int) -> None:
+    """Give a second table of chunks, and its column of vectors, the storage and the rights of the first: both may have got others since."""
+    here = "(SELECT pg_catalog.to_regclass($1))"
+    stored = db.execute(
+        "SELECT CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END AS storage,"
+        " c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced FROM pg_catalog.pg_class AS c"
+        f" JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attname = $2 WHERE c.oid = {here}",
+        ["pg_catalog.text", "pg_catalog.name"],
+        [first.sql, CHUNK_VECTOR],
+    )[0]
+    db.execute(f"ALTER TABLE {chunks.sql} ALTER COLUMN {quote(CHUNK_VECTOR)} SET STORAGE {stored['storage']}")
+    if stored["enabled"]:
+        db.execute(f"ALTER TABLE {chunks.sql} ENABLE ROW LEVEL SECURITY")
+    if stored["forced"]:
+        db.execute(f"ALTER TABLE {chunks.sql} FORCE ROW LEVEL SECURITY")
+    for row in _granted(db, oid):
+        db.execute(f"REVOKE ALL ON {chunks.sql} FROM {row['grantee']} CASCADE")
+    first_oid = int(db.execute(f"SELECT {here}::pg_catalog.oid AS oid", ["pg_catalog.text"], [first.sql])[0]["oid"])
+    for row in _granted(db, first_oid):
+        of = f" ({quote(row['attname'])})" if row["attname"] else ""
+        more = " WITH GRANT OPTION" if row["grantable"] else ""
+        db.execute(f"GRANT {row['privilege']}{of} ON {chunks.sql} TO {row['grantee']}{more}")
+
+
+def _granted(db: Database, oid: int) -> Sequence[Row]:
+    """Privileges on a table, and on its columns, of others than its owner."""
+    return db.execute(
+        "SELECT p.attname, g.privilege_type AS privilege, g.is_grantable AS grantable,"
+        " CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) END AS grantee"
+        " FROM (SELECT NULL::pg_catalog.name AS attname, c.relacl AS acl FROM pg_catalog.pg_class AS c WHERE c.oid = $1"
+        " UNION ALL SELECT a.attname, a.attacl FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = $1 AND NOT a.attisdropped) AS p"
+        " CROSS JOIN LATERAL pg_catalog.aclexplode(p.acl) AS g"
+        " WHERE g.grantee <> (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = $1) ORDER BY 1, 2, 4",
+        ["pg_catalog.oid"],
+        [oid],
+    )
+
+
+def must_be_ours(db: Database, column: Column) -> None:
+    """Raise where a table of chunks has got something from its owner that a second one beside it would not have.
+
+    Raises:
+        errors.NotSupported: policies of its own, which would not hide the same lines there.
+    """
+    assert column.chunks is not None
+    chunks = column.chunks
+    found = db.execute(
+        "SELECT pg_catalog.string_agg(pg_catalog.quote_ident(p.polname), ', ' ORDER BY p.polname) AS names FROM pg_catalog.pg_policy AS p"
+        " WHERE p.polrelid = pg_catalog.to_regclass($1) AND NOT (p.polname = 'pgembed_rows' AND p.polpermissive AND p.polcmd = '*'"
+        " AND p.polroles = '{0}')",
+        ["pg_catalog.text"],
+        [chunks.sql],
+    )[0]["names"]
+    if found is not None:
+        raise errors.NotSupported(
+            f"the table of chunks of {column.label} has policies of its own, which its second table would not have: {found}",
+            hint=f"Policies on {column.table.sql} hide the chunks of the rows that they hide: move them there,"
+            f" then DROP POLICY ... ON {chunks.sql}.",
+        )
+
+
+def must_not_be_embedded(db: Database, column: Column) -> None:
+    """Raise where a table of chunks that is to be dropped was itself declared to have an embedded column.
+
+    Raises:
+        errors.DependentObjects: it was.
+    """
+    if column.chunks is None or not column.chunks.name:
+        return
+    adopted = adoptions(db, column.chunks)
+    if adopted:
+        raise errors.DependentObjects(
+            f"cannot drop the chunks of {column.label}: they are an embedded column themselves, {adopted[0]}",
+            hint=f"SELECT pgembed.drop_embedding({columns.literal(column.chunks.sql)}) forgets that.",
+        )
+
+
+def adoptions(db: Database, chunks: Chunks) -> list[str]:
+    """The embedded columns that a table of chunks was declared to have."""
+    rows = db.execute(
+        "SELECT pg_catalog.format('%s.%s', c.relname, e.column_name) AS said FROM pgembed._embedding AS e"
+        " JOIN pg_catalog.pg_class AS c ON c.oid = e.table_name WHERE e.table_name = pg_catalog.to_regclass($1) ORDER BY 1",
+        ["pg_catalog.text"],
+        [chunks.sql],
+    )
+    return [str(row["said"]) for row in rows]
 
 
 def drop(db: Database, chunks: Chunks) -> None:

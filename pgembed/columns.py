@@ -142,10 +142,11 @@ class Chunks:
     """Where the vectors of a column over chunks are: a table of its own, several lines for each row.
 
     Attributes:
-        schema, name: of the table; '' where it is gone.
+        schema, name: of the table, as it is called at this moment; '' where it is gone.
         keys: its columns, quoted, that refer to the row's primary key, in the order of that.
         tokens, overlap: how a text is cut, as in `pgembed.chunks.split`.
         lines: in the table, as PostgreSQL last counted them; below 0 where it never has.
+        called: its name as the snapshot sees it, which is another one where that is older than a renaming.
     """
 
     schema: str
@@ -154,6 +155,7 @@ class Chunks:
     tokens: int
     overlap: int
     lines: float = -1.0
+    called: str = ""
 
     @property
     def sql(self) -> str:
@@ -236,6 +238,12 @@ class Column:
         """SQL for the state of a row; only the two columns of ours are read, never the source."""
         hashed = f"{alias}.{quote(self.hash_column)}" if self.hash_column else "NULL::pg_catalog.bytea"
         return f"pgembed.freshness({hashed})" if self.chunks else f"pgembed.freshness({alias}.{self.sql}, {hashed})"
+
+    def embedded(self, alias: str) -> str:
+        """SQL that is true where a row has a vector, or chunks; only the two columns of ours are read."""
+        if self.chunks is not None:
+            return f"coalesce(pg_catalog.octet_length({alias}.{quote(str(self.hash_column))}) >= 16, false)"
+        return f"({alias}.{self.sql} IS NOT NULL)"
 
     def one_vector(self, what: str) -> None:
         """Raise where a row has several vectors.
@@ -351,7 +359,7 @@ def _how_to_embed(found: Table) -> str:
 
 def _column(found: Table, row: Row) -> Column:
     chunks = _chunks(row)
-    whole = chunks is None or len(chunks.keys) == len(found.keys) > 0
+    whole = chunks is None or (chunks.name != "" and len(chunks.keys) == len(found.keys) > 0)
     return Column(
         table=found,
         name=row["column_name"],
@@ -378,7 +386,7 @@ def _column(found: Table, row: Row) -> Column:
         work_index=row["work_index"],
         role=row["role"],
         change_of=row["change_of"],
-        now=row["column_now"],
+        now=row["column_now"] if chunks is None else None,
         number=row["column_number"],
     )
 
@@ -388,11 +396,13 @@ def _chunks(row: Row) -> Chunks | None:
         return None
     return Chunks(
         schema=row["chunk_schema"] or "",
-        name=row["chunk_name"] or "",
+        # none where it was dropped since
+        name=row["column_now"] or "",
         keys=tuple(map(quote, row["chunk_keys"] or ())),
         tokens=row["chunk_tokens"],
         overlap=row["chunk_overlap"],
         lines=-1.0 if row["chunk_lines"] is None else row["chunk_lines"],
+        called=row["chunk_name"] or "",
     )
 
 

@@ -262,23 +262,27 @@ def drop(db: Database, write: Writer, target: str | None, column_name: str | Non
     )
 
 
-def add_beside(db: Database, write: Writer, column: Column, name: str, hash_column: str, model: ModelLike) -> None:
+def add_beside(
+    db: Database, write: Writer, column: Column, name: str, hash_column: str, model: ModelLike, limits: tuple[int, int] | None = None
+) -> None:
     """Follow the rows of a table in a second column of vectors, by the same rules as the first, and by its source function.
 
     What names in the source mean is not asked again.
 
     Args:
         name, hash_column: of the second one; both are there, and empty.
+        limits: of its chunks, where the first one is over chunks: their table is made here.
     """
     found = column.table
     rules = Rules(column.sync, column.by_hand, model.kind)
     with following.as_owner(db, found):
         assert column.source is not None  # asked by whoever calls
         assert column.source_function is not None
-        followed = following.follow(db, found, name, column.source_function, column.vector_schema, hash_column, None, rules)
+        chunks, place = (None, None) if limits is None else chunked.create_beside(db, column, name, limits, model.dim)
+        followed = following.follow(db, found, name, column.source_function, column.vector_schema, hash_column, chunks, rules)
         made = Source(column.source, column.source_function, *followed)
-        index = following.workindex.create(db, found, name, hash_column)
-    _register(write, found, name, made, model, column.metric, rules, index)
+        index = following.workindex.create(db, found, name, hash_column, over_chunks=chunks is not None)
+    _register(write, found, name, made, model, column.metric, rules, index, chunks=chunks, place=place)
     write(
         found,
         "UPDATE pgembed._embedding SET role = 'next', change_of = $3 WHERE table_name = $1::oid::regclass AND column_name = $2",

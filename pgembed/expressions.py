@@ -41,7 +41,7 @@ def create(db: Database, found: Table, stem: str, expression: str, returns: str,
         definer: it is evaluated with the rights of its owner, whoever calls.
     """
     read = _columns_read(db, found, expression, returns)
-    function = f"{quote(found.schema)}.{quote(naming.free(db, found, 'functions', stem))}"
+    function = f"{quote(found.schema)}.{quote(naming.free(db, found.schema, 'functions', stem))}"
     # The path of now for whatever a function of the user's looks up when it runs, wherever it is called from.
     options = f"STABLE SECURITY {'DEFINER' if definer else 'INVOKER'} SET search_path FROM CURRENT"
     if read is None:
@@ -65,7 +65,7 @@ def drop(db: Database, function: RowFunction) -> None:
 
 def _columns_read(db: Database, found: Table, expression: str, returns: str) -> list[tuple[str, str]] | None:
     """Name and type of the table's columns that an expression reads, as PostgreSQL itself sees it; None where it takes the whole row."""
-    function = f"{quote(found.schema)}.{quote(naming.free(db, found, 'functions', 'pgembed_probe'))}"
+    function = f"{quote(found.schema)}.{quote(naming.free(db, found.schema, 'functions', 'pgembed_probe'))}"
     db.execute(
         f'CREATE FUNCTION {function}("row" {found.sql}) RETURNS {returns} LANGUAGE sql STABLE\n'
         f"RETURN (SELECT ({expression}\n)::{returns} FROM pg_catalog.unnest(ARRAY[$1]) AS {found.alias})"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from pgembed import errors
-from pgembed.columns import Table
 from pgembed.database import Database
 
 Kind = Literal["functions", "indexes", "tables"]
@@ -34,8 +33,8 @@ def clip(stem: str, suffix: str) -> str:
     return stem.encode()[: max(1, room)].decode(errors="ignore") + suffix
 
 
-def free(db: Database, found: Table, kind: Kind, stem: str, suffix: str = "") -> str:
-    """A name for a new object in a table's schema that none of its kind has yet: stem and suffix, with a number where that is taken.
+def free(db: Database, schema: str, kind: Kind, stem: str, suffix: str = "") -> str:
+    """A name for a new object in a schema that none of its kind has yet: stem and suffix, with a number where that is taken.
 
     Raises:
         errors.LimitExceeded: a thousand such names are taken.
@@ -43,8 +42,6 @@ def free(db: Database, found: Table, kind: Kind, stem: str, suffix: str = "") ->
     for number in range(_MOST):
         # x_work, x_work2, x_work3; without a suffix x, x_1, x_2
         name = clip(stem, f"{suffix or '_'}{number + bool(suffix)}" if number else suffix)
-        if not db.execute(_TAKEN[kind], ["pg_catalog.text", "pg_catalog.text"], [found.schema, name]):
+        if not db.execute(_TAKEN[kind], ["pg_catalog.text", "pg_catalog.text"], [schema, name]):
             return name
-    raise errors.LimitExceeded(
-        f'schema "{found.schema}" has a thousand {kind} named "{stem}{suffix}"', hint="Drop those that are not needed."
-    )
+    raise errors.LimitExceeded(f'schema "{schema}" has a thousand {kind} named "{stem}{suffix}"', hint="Drop those that are not needed.")

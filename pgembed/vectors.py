@@ -52,6 +52,13 @@ def sent_dim(buffer: bytes) -> int:
     return (len(buffer) - _HEADER_BYTES) // _FLOAT_BYTES
 
 
+def sent_each(buffer: bytes) -> tuple[int, int]:
+    """How many vectors there are, and of how many dimensions, where what ``vector_send`` gave for several, all of one dimension, stands
+    one behind the other."""
+    dim = int.from_bytes(buffer[:2], "big")
+    return len(buffer) // (_HEADER_BYTES + _FLOAT_BYTES * dim), dim
+
+
 def from_send_many(buffer: bytes, n: int, dim: int) -> NDArray[np.float32]:
     """Vectors from the concatenation of what ``vector_send`` gave for each.
 

@@ -6,6 +6,8 @@ So a query by one model that is compared with the vectors of the other finds the
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 WORDS = 64
@@ -49,6 +51,21 @@ def register(execute: object, *names: str, dim: int = 16, words: int = WORDS) ->
         for shift, name in enumerate(names):
             folder = write(Path(place) / name, shift=shift, dim=dim, words=words)
             execute("SELECT pgembed.register_model(%s, %s)", [name, str(folder)])
+
+
+@contextmanager
+def database(server_url: str, template: str, name: str) -> Iterator[str]:
+    """A database with the models ``old`` and ``new``, made of one that has the extension, until the end of the block; its name."""
+    import psycopg
+
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        with closing(psycopg.connect(server_url, dbname=name, autocommit=True)) as inside:
+            register(inside.execute, "old", "new")
+        yield name
+        with closing(psycopg.connect(server_url, dbname=name, autocommit=True)) as inside:
+            forget(inside.execute)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def forget(execute: object) -> None:

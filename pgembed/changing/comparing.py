@@ -68,18 +68,21 @@ class Nearest:
         self.rows = np.full((m, self.k), -1, dtype=np.int64)
         self.far = np.full((m, self.k), np.inf, dtype=np.float32)
 
-    def see(self, page: NDArray[np.float32], first: int, own: NDArray[np.int64]) -> None:
+    def see(self, page: NDArray[np.float32], first: int, own: NDArray[np.int64], starts: NDArray[np.int64] | None = None) -> None:
         """Compare some rows.
 
         Args:
             page: float32, shape (n, d).
+            starts: of each row the place of its first vector, where rows have several: the nearest one counts; None where each has one.
             first: number of its first row; they are numbered in order.
             own: of each query the number of the row that it was made of, which is no result.
         """
         import numpy as np
 
-        numbers = np.arange(first, first + len(page))
         found = distances(self.queries, page, self.metric)
+        if starts is not None:
+            found = np.minimum.reduceat(found, starts, axis=1)
+        numbers = np.arange(first, first + found.shape[1])
         found[own[:, None] == numbers[None, :]] = np.inf
         far = np.concatenate([self.far, found], axis=1)
         rows = np.concatenate([self.rows, np.broadcast_to(numbers, found.shape)], axis=1)

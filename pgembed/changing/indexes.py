@@ -35,8 +35,8 @@ def missing(db: Database, old: Column, new: Column) -> list[Missing]:
 
 def statements(column: Column, found: list[Missing], *, concurrently: bool) -> list[str]:
     """CREATE INDEX, one for each; of a partitioned table PostgreSQL builds none concurrently."""
-    how = "CONCURRENTLY " if concurrently and column.table.relkind != "p" else ""
-    return [f"CREATE INDEX {how}ON {column.table.sql} {one.tail}" for one in found]
+    how = "CONCURRENTLY " if concurrently and (column.table.relkind != "p" or column.chunks is not None) else ""
+    return [f"CREATE INDEX {how}ON {column.place} {one.tail}" for one in found]
 
 
 def build(db: Database, old: Column, new: Column) -> int:
@@ -44,7 +44,7 @@ def build(db: Database, old: Column, new: Column) -> int:
     found = missing(db, old, new)
     if not found:
         return 0
-    before = indexing.set_memory(db, indexing.memory(db, new, new.rows))
+    before = indexing.set_memory(db, indexing.memory(db, new, new.rows if new.chunks is None else new.chunks.lines))
     for statement in statements(new, found, concurrently=False):
         db.execute(statement)
     indexing.set_memory(db, before)
@@ -60,12 +60,14 @@ def _like(db: Database, column: Column, named: Column) -> list[tuple[str, bool]]
         " JOIN pg_catalog.pg_opclass AS oc ON oc.oid = x.indclass[0] JOIN pg_catalog.pg_namespace AS n ON n.oid = oc.opcnamespace"
         " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]"
         " JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid"
-        " WHERE x.indrelid = $1 AND a.attnum = $2 AND x.indnatts = 1 AND x.indisvalid AND am.amname IN ('hnsw', 'ivfflat')"
+        " WHERE x.indrelid = pg_catalog.to_regclass($1) AND (a.attnum = $2 OR $2 IS NULL AND a.attname = $3)"
+        " AND x.indnatts = 1 AND x.indisvalid AND am.amname IN ('hnsw', 'ivfflat')"
         # one whose condition reads the column itself would be about the other's vectors
         " AND (x.indpred IS NULL OR x.indpred::pg_catalog.text NOT LIKE pg_catalog.format('%%:varattno %s %%', a.attnum))"
         " ORDER BY x.indpred IS NOT NULL, ic.relname",
-        ["pg_catalog.oid", "pg_catalog.int4"],
-        [column.table.oid, column.number],
+        ["pg_catalog.text", "pg_catalog.int4", "pg_catalog.text"],
+        # the column of a table of chunks is always called so
+        [column.place, column.number, columns.CHUNK_VECTOR],
     )
     made: list[tuple[str, bool]] = []
     for row in rows:

@@ -18,7 +18,8 @@ _DEADLOCK = "40P01"
 def take(db: Database, write: Writer, found: Table, mode: str, seconds: float) -> None:
     """Lock a table until the transaction ends.
 
-    The lines of the registry come first: who claims work locks one of them and then reads the table.
+    The lines of the registry come first: who claims work locks one of them and then reads the table. Its tables of chunks come last, and
+    only where they are wanted for ourselves: somebody may read one of them alone.
 
     Args:
         mode: of LOCK TABLE.
@@ -40,6 +41,8 @@ def take(db: Database, write: Writer, found: Table, mode: str, seconds: float) -
                 )
                 with following.as_owner(db, found):
                     db.execute(f"LOCK TABLE {found.sql} IN {mode} MODE")
+                    if mode == "ACCESS EXCLUSIVE":
+                        _also_chunks(db, found)
                 _set(db, str(before))
             return
         except Exception as error:
@@ -51,6 +54,19 @@ def take(db: Database, write: Writer, found: Table, mode: str, seconds: float) -
                 hint="Nothing was changed. Is a transaction left open? SELECT * FROM pg_stat_activity shows it. Then call again.",
             )
         db.execute("SELECT pg_catalog.pg_sleep($1)", ["pg_catalog.float8"], [_PAUSE_SECONDS])
+
+
+def _also_chunks(db: Database, found: Table) -> None:
+    """Lock the tables of chunks of a table that is locked, so that their names are theirs."""
+    rows = db.execute(
+        "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS chunks FROM pgembed._embedding AS e"
+        " JOIN pg_catalog.pg_class AS c ON c.oid = e.chunk_table JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+        " WHERE e.table_name = $1::pg_catalog.oid::pg_catalog.regclass ORDER BY c.oid",
+        ["pg_catalog.oid"],
+        [found.oid],
+    )
+    for row in rows:
+        db.execute(f"LOCK TABLE {row['chunks']} IN ACCESS EXCLUSIVE MODE")
 
 
 def _set(db: Database, value: str) -> None:

@@ -52,8 +52,10 @@ def written(db: Database, target: str | None, name: str | None) -> Column:
         errors.PgembedError: as `pgembed.viewed.column`.
     """
     column = seen(db, target, name)
-    if column.home is not None or column.chunks is not None:
+    if column.home is not None:
         return column
+    if column.chunks is not None:
+        return _written_over_chunks(db, target, column)
     said = name or column.name
     if column.now != said:
         known = [one for one in columns.table(db, target)[1] if one.now == said]
@@ -63,6 +65,21 @@ def written(db: Database, target: str | None, name: str | None) -> Column:
             f'column "{said}" of table "{column.table.name}" holds vectors of another model since this transaction began',
             hint="Begin a new transaction; pgembed.search() with a text goes on with the vectors that this one sees.",
         )
+    return column
+
+
+def _written_over_chunks(db: Database, target: str | None, column: Column) -> Column:
+    """The same over chunks, where what a statement names, and what changes its name, is their table."""
+    assert column.chunks is not None
+    said = column.chunks.called
+    if column.chunks.name != said:
+        known = [one for one in columns.table(db, target)[1] if one.chunks is not None and one.chunks.name == said]
+        if not known or _has_one_snapshot(db):
+            raise errors.Overtaken(
+                f'table "{said}" holds vectors of another model since this transaction began',
+                hint="Begin a new transaction; pgembed.search() with a text goes on with the vectors that this one sees.",
+            )
+        return columns.chosen(column.table, known, known[0].name)
     return column
 
 

@@ -2,16 +2,21 @@
 
 Some rows are asked for, by both columns' vectors; the table goes by once, and where it is large a sample of it. Nothing is read of what
 rows say: the report has keys and numbers.
+
+Over chunks a row asks with the middle of its chunks, as in `pgembed.search_like`, and is as near as its nearest chunk, as in every search.
+The two spaces are compared by the middles, for two models may have cut a text at other places.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pgembed import following, vectors
+from pgembed import chunked, following, vectors
 from pgembed.changing.comparing import Nearest, linear_cka, shared
-from pgembed.columns import Column
+from pgembed.columns import Chunks, Column
 from pgembed.database import Database
 
 if TYPE_CHECKING:
@@ -26,6 +31,39 @@ MOST_ALIKE = 2_000
 MOST_ROWS = 200_000
 EXAMPLES = 10
 _PAGE = 2_000
+# Of rows that have many vectors.
+_PAGE_CHUNKED = 200
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Vectors of some rows.
+
+    Attributes:
+        vectors: float32, shape (n, d), those of a row one behind the other.
+        starts: of each row the place of its first vector; None where each has one.
+    """
+
+    vectors: NDArray[np.float32]
+    starts: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, sent: Sequence[bytes]) -> Vectors:
+        """The vectors of rows, at least one of each, as pgvector sends them, one behind the other."""
+        import numpy as np
+
+        numbers = [vectors.sent_each(one)[0] for one in sent]
+        made = vectors.from_send_many(b"".join(sent), sum(numbers), vectors.sent_each(sent[0])[1])
+        return cls(made, None if sum(numbers) == len(sent) else np.cumsum([0, *numbers[:-1]], dtype=np.int64))
+
+    def middles(self) -> NDArray[np.float32]:
+        """Of each row the middle of its vectors: float32, shape (rows, d)."""
+        import numpy as np
+
+        if self.starts is None:
+            return self.vectors
+        numbers = np.diff(np.append(self.starts, len(self.vectors)))
+        return np.asarray(np.add.reduceat(self.vectors, self.starts) / numbers[:, None], dtype=np.float32)
 
 
 def report(db: Database, old: Column, new: Column) -> dict[str, Any]:
@@ -37,6 +75,7 @@ def report(db: Database, old: Column, new: Column) -> dict[str, Any]:
         old_recall, new_recall: share of the 10 nearest that a scan of the column's index finds, at pgvector's defaults; None without one.
         moved: the rows whose neighbours have changed most: key, and share that is left.
         queries, rows: that were asked and compared.
+        Over chunks the recalls are of chunks, not of rows.
         depends: what reads the old column by its number, and will go on reading the old vectors.
     """
     with following.as_owner(db, old.table):
@@ -46,7 +85,14 @@ def report(db: Database, old: Column, new: Column) -> dict[str, Any]:
 
 
 def depends(db: Database, column: Column) -> list[str]:
-    """What reads a column by its number: views, policies, functions, generated columns, indexes over expressions, columns of codes."""
+    """What reads a column by its number: views, policies, functions, generated columns, indexes over expressions, columns of codes.
+
+    Over chunks: what reads their table.
+    """
+    if column.chunks is not None:
+        return sorted(
+            {*_depends_on_table(db, column.chunks), *(f"embedded column {said}" for said in chunked.adoptions(db, column.chunks))}
+        )
     rows = db.execute(
         "SELECT DISTINCT CASE WHEN r.oid IS NOT NULL"
         " THEN pg_catalog.pg_describe_object('pg_catalog.pg_class'::pg_catalog.regclass, r.ev_class, 0)"
@@ -74,6 +120,28 @@ def depends(db: Database, column: Column) -> list[str]:
     return sorted({str(row["said"]) for row in (*rows, *coded)})
 
 
+def _depends_on_table(db: Database, chunks: Chunks) -> set[str]:
+    """What reads a table of chunks and is not part of it."""
+    rows = db.execute(
+        "SELECT DISTINCT CASE WHEN r.oid IS NOT NULL"
+        " THEN pg_catalog.pg_describe_object('pg_catalog.pg_class'::pg_catalog.regclass, r.ev_class, 0)"
+        " ELSE pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) END AS said"
+        " FROM pg_catalog.pg_depend AS d"
+        " LEFT JOIN pg_catalog.pg_rewrite AS r ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = d.objid"
+        " LEFT JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass($1)"
+        " WHERE d.deptype = 'n' AND (d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = c.oid"
+        " OR d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.refobjid = c.reltype)"
+        # its own policies read it too
+        " AND NOT (d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass"
+        " AND EXISTS (SELECT FROM pg_catalog.pg_policy AS p WHERE p.oid = d.objid AND p.polrelid = c.oid))"
+        " AND NOT (d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass"
+        " AND EXISTS (SELECT FROM pg_catalog.pg_constraint AS k WHERE k.oid = d.objid AND k.conrelid = c.oid))",
+        ["pg_catalog.text"],
+        [chunks.sql],
+    )
+    return {str(row["said"]) for row in rows}
+
+
 def _measured(db: Database, old: Column, new: Column) -> dict[str, Any]:
     import numpy as np
 
@@ -86,7 +154,8 @@ def _measured(db: Database, old: Column, new: Column) -> dict[str, Any]:
     alike: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
     own: list[int] = []
     seen = 0
-    for page_keys, ours, theirs in _pages(db, old, new, part):
+    for page_keys, *sides_of in _pages(db, old, new, part):
+        ours, theirs = (side.middles() for side in sides_of)
         places = [at for at in range(len(page_keys)) if (seen + at) % step == 0 and len(own) + 1 <= QUERIES + at // step]
         keys += [page_keys[at] for at in places]
         own += [seen + at for at in places]
@@ -101,10 +170,10 @@ def _measured(db: Database, old: Column, new: Column) -> dict[str, Any]:
     nearest = [Nearest(side, column.metric, K) for side, column in zip(sides, (old, new), strict=True)]
     seen = 0
     which = np.array(own, dtype=np.int64)
-    for page_keys, ours, theirs in _pages(db, old, new, part):
+    for page_keys, *sides_of in _pages(db, old, new, part):
         db.check_interrupts()
-        for one, page in zip(nearest, (ours, theirs), strict=True):
-            one.see(page, seen, which)
+        for one, page in zip(nearest, sides_of, strict=True):
+            one.see(page.vectors, seen, which, page.starts)
         seen += len(page_keys)
     kept = [shared(*pair) for pair in zip(nearest[0].rows.tolist(), nearest[1].rows.tolist(), strict=True)]
     order = sorted(range(len(kept)), key=lambda at: (kept[at], at))
@@ -121,24 +190,42 @@ def _measured(db: Database, old: Column, new: Column) -> dict[str, Any]:
 
 
 def _both(old: Column, new: Column) -> str:
-    return f"t.{old.sql} IS NOT NULL AND t.{new.sql} IS NOT NULL"
+    return f"{_has_vectors(old)} AND {_has_vectors(new)}"
+
+
+def _has_vectors(column: Column) -> str:
+    if column.chunks is None:
+        return column.embedded("t")
+    return f"EXISTS (SELECT FROM {column.chunks.sql} AS c WHERE {_of_row(column)})"
+
+
+def _of_row(column: Column) -> str:
+    """SQL that is true for the chunks c of the row t."""
+    assert column.chunks is not None
+    return column.chunks.of_row("c", "t", [key for key, _ in column.table.keys])
+
+
+def _sent(column: Column) -> str:
+    """SQL for the vectors of the row t, as they are sent, one behind the other."""
+    schema = column.vector_schema
+    if column.chunks is None:
+        return f"{schema}.vector_send(t.{column.sql}::{schema}.vector)"
+    each = f"{schema}.vector_send(c.{column.sql}::{schema}.vector)"
+    joined = f"pg_catalog.string_agg({each}, ''::pg_catalog.bytea ORDER BY c.ordinal)"
+    return f"(SELECT {joined} FROM {column.chunks.sql} AS c WHERE {_of_row(column)})"
 
 
 def _pages(db: Database, old: Column, new: Column, part: str) -> Any:
-    """Keys and vectors of both columns of the rows that have both, page by page in the order of the table."""
-    schema = old.vector_schema
-    sent = [f"{schema}.vector_send(t.{one.sql}::{schema}.vector)" for one in (old, new)]
+    """Keys, and `Vectors` of both columns, of the rows that have both, page by page in the order of the table."""
+    sent = [_sent(one) for one in (old, new)]
+    page = _PAGE if old.chunks is None else _PAGE_CHUNKED
     cursor = "pgembed_change_pages"
     db.execute(
         f"DECLARE {cursor} NO SCROLL CURSOR FOR SELECT {old.table.key_text('t')} AS key, {sent[0]} AS old, {sent[1]} AS new"
         f" FROM {old.table.sql} AS t{part} WHERE {_both(old, new)} ORDER BY t.tableoid, t.ctid"
     )
-    while rows := db.execute(f"FETCH {_PAGE} FROM {cursor}"):
-        made = [
-            vectors.from_send_many(b"".join(row[name] for row in rows), len(rows), vectors.sent_dim(rows[0][name]))
-            for name in ("old", "new")
-        ]
-        yield [row["key"] for row in rows], made[0], made[1]
+    while rows := db.execute(f"FETCH {page} FROM {cursor}"):
+        yield [row["key"] for row in rows], *(Vectors.of([row[name] for row in rows]) for name in ("old", "new"))
     db.execute(f"CLOSE {cursor}")
 
 
@@ -148,7 +235,11 @@ def _recall(db: Database, column: Column, queries: NDArray[np.float32]) -> float
         return None
     cast = "" if column.type == "vector" else f"::{column.vector_schema}.{column.type}"
     asked = f"t.{column.sql} {column.operator} pgembed._vector($1){cast}"
-    some = [f"SELECT {column.table.key_text('t')} AS key FROM {column.table.sql} AS t WHERE t.{column.sql} IS NOT NULL" for _ in range(2)]
+    if column.chunks is None:
+        key = column.table.key_text("t")
+    else:
+        key = f"ROW({', '.join(f't.{key}' for key in column.chunks.keys)}, t.ordinal)::pg_catalog.text"
+    some = [f"SELECT {key} AS key FROM {column.place} AS t WHERE t.{column.sql} IS NOT NULL" for _ in range(2)]
     # adding zero keeps PostgreSQL from ordering by the index
     statement = f"SELECT ARRAY({some[0]} ORDER BY {asked} LIMIT {K}) AS found, ARRAY({some[1]} ORDER BY ({asked}) + 0.0 LIMIT {K}) AS best"
     shares = []

@@ -27,12 +27,17 @@ _LOCK = 1_347_570_756
 
 @dataclass(frozen=True)
 class Wanted:
-    """Arguments of a call; see `pgembed.change_model` in SQL."""
+    """Arguments of a call; see `pgembed.change_model` in SQL.
+
+    Attributes:
+        room: how many tokens of a text the model reads; None where that is not known.
+    """
 
     model: ModelLike
     wait: bool
     build_index: bool
     switch: bool
+    room: Callable[[], int | None] = lambda: None
 
 
 # Embeds what one column needs, committing as it goes.
@@ -53,7 +58,7 @@ def change_model(db: Database, write: Writer, fill: Fill, target: str | None, co
             hint="CALL pgembed.change_model() by itself.",
         )
     column = catalogue.current(db, target, column_name)
-    preparing.check(column)
+    preparing.check(db, column)
     with _alone(db, column):
         _go_on(db, write, fill, column, wanted)
 
@@ -74,7 +79,8 @@ def _go_on(db: Database, write: Writer, fill: Fill, column: Column, wanted: Want
         )
         return
     if change.other is None:
-        preparing.follow(db, write, change, wanted.model, PATIENCE_SECONDS)
+        limits = _limits(db, column, wanted)
+        preparing.follow(db, write, change, wanted.model, PATIENCE_SECONDS, limits)
         db.commit()
     if not wanted.wait:
         db.notice(
@@ -109,6 +115,21 @@ def _go_on(db: Database, write: Writer, fill: Fill, column: Column, wanted: Want
         )
         return
     _switch(db, write, fill, table, name)
+
+
+def _limits(db: Database, column: Column, wanted: Wanted) -> tuple[int, int] | None:
+    """Tokens and overlap of the new chunks: those of the old ones, unless the new model reads fewer; None where there are no chunks."""
+    if column.chunks is None:
+        return None
+    tokens, overlap, room = column.chunks.tokens, column.chunks.overlap, wanted.room()
+    if room is None or tokens <= room:
+        return tokens, overlap
+    fewer = max(1, room)
+    db.notice(
+        f"{column.label}: {wanted.model.name} reads {fewer} tokens, so its chunks are of at most so many, not {tokens}",
+        hint="pgembed.alter_embedding(..., chunk_tokens => ...) cuts them otherwise after the change.",
+    )
+    return fewer, overlap * fewer // tokens
 
 
 def _switch(db: Database, write: Writer, fill: Fill, table: str, name: str) -> None:
@@ -186,7 +207,7 @@ def _index(db: Database, write: Writer, change: Change, *, build: bool) -> bool:
 
 def _done(db: Database, new: Column) -> int:
     with following.as_owner(db, new.table):
-        return int(db.execute(f"SELECT pg_catalog.count(t.{new.sql}) AS n FROM {new.table.sql} AS t")[0]["n"])
+        return int(db.execute(f"SELECT pg_catalog.count(*) AS n FROM {new.table.sql} AS t WHERE {new.embedded('t')}")[0]["n"])
 
 
 def _again(db: Database, table: str, name: str) -> Change:

@@ -6,9 +6,9 @@ vectors that it was made for: indexes, views, policies, columns of codes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pgembed import columns, declarations, errors, following, naming, renaming
+from pgembed import chunked, columns, declarations, errors, following, naming, renaming
 from pgembed.changing import catalogue, locking, preparing
 from pgembed.changing.catalogue import Change
 from pgembed.codes import adding
@@ -44,6 +44,7 @@ def switch(db: Database, write: Writer, change: Change, seconds: float, *, allow
             hint=f"SELECT pgembed.finish_model_change('{column.table.shown}', '{column.name}') drops the old vectors,"
             " pgembed.rollback_model() goes back to them.",
         )
+    _must_be_there(new)
     if not allow_missing:
         _must_be_whole(db, column, new)
     locking.take(db, write, column.table, "ACCESS EXCLUSIVE", seconds)
@@ -69,11 +70,13 @@ def roll_back(db: Database, write: Writer, change: Change, seconds: float) -> bo
         else:
             # nobody follows it yet
             with following.as_owner(db, column.table):
-                for name in (change.new_column, naming.clip(change.new_column, "_hash")):
+                made = [change.new_column] if column.chunks is None else []  # a table of chunks comes with the triggers
+                for name in (*made, naming.clip(change.new_column, "_hash")):
                     db.execute(f"ALTER TABLE {column.table.sql} DROP COLUMN IF EXISTS {quote(name)}")
         catalogue.step(write, column, "abandoned")
         return False
     old = change.must_have_other()
+    _must_be_there(old)
     locking.take(db, write, column.table, "ACCESS EXCLUSIVE", seconds)
     again = naming.clip(column.name, "_next")
     _rename(
@@ -102,6 +105,7 @@ def finish(db: Database, write: Writer, change: Change, seconds: float) -> None:
         )
     old = change.must_have_other()
     adding.must_have_none(db, old, "drop")
+    chunked.must_not_be_embedded(db, old)
     locking.take(db, write, column.table, "ACCESS EXCLUSIVE", seconds)
     declarations.drop(db, write, str(column.table.oid), old.name, False)
     catalogue.step(write, column, "finished")
@@ -110,12 +114,17 @@ def finish(db: Database, write: Writer, change: Change, seconds: float) -> None:
 def _rename(db: Database, write: Writer, first: _Name, second: _Name) -> None:
     """Give two columns other names, the first of which frees the second's."""
     found = first.column.table
+    names = _chunk_names(db, first, second)
     with renaming.by_ourselves():
         for one in (first, second):
             with following.as_owner(db, found):
-                for old, new in ((one.column.sql, one.name), (quote(str(one.column.hash_column)), one.hash_column)):
-                    db.execute(f"ALTER TABLE {found.sql} RENAME COLUMN {old} TO {quote(new)}")
-                preparing.say(db, found, one.name, one.hash_column)
+                hashed = quote(str(one.column.hash_column))
+                db.execute(f"ALTER TABLE {found.sql} RENAME COLUMN {hashed} TO {quote(one.hash_column)}")
+                if one.column.chunks is None:
+                    db.execute(f"ALTER TABLE {found.sql} RENAME COLUMN {one.column.sql} TO {quote(one.name)}")
+                else:
+                    _rename_chunks(db, one, names[one.name])
+                preparing.say(db, found, one.name, one.hash_column, over_chunks=one.column.chunks is not None)
             write(
                 found,
                 "UPDATE pgembed._embedding SET column_name = $3, hash_column = $4, role = $5, change_of = $6, adopted = $7"
@@ -140,12 +149,38 @@ def _rename(db: Database, write: Writer, first: _Name, second: _Name) -> None:
                 adding.mend(db, code, known[code.embedding_column], renamed=True)
 
 
+def _chunk_names(db: Database, first: _Name, second: _Name) -> dict[str, str]:
+    """What the tables of chunks of two columns are to be called, by the columns' new names: the second one's as the first one's now."""
+    ours, theirs = first.column.chunks, second.column.chunks
+    if ours is None or theirs is None:
+        return {}
+    return {first.name: naming.free(db, ours.schema, "tables", f"{first.column.table.name}_{first.name}", "_chunk"), second.name: ours.name}
+
+
+def _rename_chunks(db: Database, one: _Name, name: str) -> None:
+    chunks = one.column.chunks
+    assert chunks is not None
+    db.execute(f"ALTER TABLE {chunks.sql} RENAME TO {quote(name)}")
+    chunked.say(db, one.column.table, one.name, replace(chunks, name=name))
+
+
+def _must_be_there(column: Column) -> None:
+    """Raise where a column's table of chunks has been dropped by hand, so that there is nothing to switch to."""
+    if column.chunks is not None and not column.chunks.name:
+        shown, name = column.table.shown, column.change_of
+        ends = "finish_model_change" if column.role == "previous" else "rollback_model"
+        raise errors.NotReady(
+            f"the table of chunks of {column.label} does not exist any more",
+            hint=f"SELECT pgembed.{ends}('{shown}', '{name}') ends the change of the model.",
+        )
+
+
 def _must_be_whole(db: Database, column: Column, new: Column) -> None:
     """Raise where rows that have a vector now have failed, or have not been embedded, with the new model. It reads the table."""
     with following.as_owner(db, column.table):
         left = db.execute(
             f"SELECT pg_catalog.count(*) AS n, pg_catalog.count(*) FILTER (WHERE {new.freshness('t')} = 'failed') AS failed"
-            f" FROM {column.table.sql} AS t WHERE t.{column.sql} IS NOT NULL AND t.{new.sql} IS NULL"
+            f" FROM {column.table.sql} AS t WHERE {column.embedded('t')} AND NOT {new.embedded('t')}"
         )[0]
     if left["failed"]:
         raise errors.NotReady(
@@ -162,7 +197,7 @@ def _must_miss_none(db: Database, column: Column, new: Column) -> None:
     with following.as_owner(db, column.table):
         left = db.execute(
             f"SELECT pg_catalog.count(*) AS n FROM {column.table.sql} AS t WHERE {new.freshness('t')} IN ('pending', 'stale')"
-            f" AND t.{column.sql} IS NOT NULL AND t.{new.sql} IS NULL"
+            f" AND {column.embedded('t')} AND NOT {new.embedded('t')}"
         )[0]["n"]
     if left:
         raise _missing(column, new, int(left))

@@ -287,7 +287,7 @@ def _encoded(column: Column, row: CodecRow, vector: str) -> str:
 def _keep(db: Database, column: Column, row: CodecRow, name: str) -> tuple[str, str]:
     """Create the trigger that keeps a plain column of codes; its name, and its function's in SQL."""
     found = column.table
-    function = f"{quote(found.schema)}.{quote(naming.free(db, found, 'functions', naming.clip(found.name, f'_{name}_encode')))}"
+    function = f"{quote(found.schema)}.{quote(naming.free(db, found.schema, 'functions', naming.clip(found.name, f'_{name}_encode')))}"
     db.execute(_trigger_function(column, row, name, function))
     db.execute(f"REVOKE ALL ON FUNCTION {function}() FROM PUBLIC")
     trigger = naming.clip(f"{_TRIGGER}{name}", "")

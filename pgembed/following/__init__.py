@@ -108,7 +108,7 @@ def _create_function(db: Database, followed: Followed) -> str:
     """
     found = followed.table
     stem = naming.clip(found.name, f"_{followed.name}_follow")
-    function = f"{quote(found.schema)}.{quote(naming.free(db, found, 'functions', stem))}"
+    function = f"{quote(found.schema)}.{quote(naming.free(db, found.schema, 'functions', stem))}"
     written = syncing.body(followed) or "RETURN NULL;"
     by_hand = byhand.body(followed) if followed.chunks is None else "RETURN NEW;"
     body = f"""

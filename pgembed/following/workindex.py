@@ -11,12 +11,12 @@ from pgembed.database import Database
 
 def create(db: Database, found: Table, name: str, hash_column: str, *, over_chunks: bool = False) -> str:
     """Create the index, as the table's owner; return its name in SQL. It goes with the hash column."""
-    index = naming.free(db, found, "indexes", f"{found.name}_{name}", "_work")
+    index = naming.free(db, found.schema, "indexes", f"{found.name}_{name}", "_work")
     keys = ", ".join(key for key, _ in found.keys)
     state = predicate(db, name, hash_column, over_chunks=over_chunks)
     db.execute(f"CREATE INDEX {quote(index)} ON {found.sql} ({keys}) WHERE {state}")
     # and over those of which more is to be said, so that all can be counted without reading the table
-    other = naming.free(db, found, "indexes", f"{found.name}_{name}", "_marked")
+    other = naming.free(db, found.schema, "indexes", f"{found.name}_{name}", "_marked")
     db.execute(f"CREATE INDEX {quote(other)} ON {found.sql} ({keys}) WHERE {marked(quote(hash_column))}")
     return f"{quote(found.schema)}.{quote(index)}"
 

@@ -176,7 +176,7 @@ def _lines(stamp: dict[str, object]) -> list[object]:
 
 def _beside(db: Database, column: Column) -> dict[str, str]:
     """Fingerprint -> name of the columns between which the one that searches mean changes, where it does."""
-    if column.home is not None or column.chunks is not None:
+    if column.home is not None:
         return {}
     known = columns.table(db, str(column.table.oid))[1]
     meant = column.change_of or column.name

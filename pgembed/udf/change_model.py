@@ -8,7 +8,7 @@ from pgembed import catalogue as models
 from pgembed import columns, errors, freshness, progress
 from pgembed.changing import catalogue, indexes, running, switching
 from pgembed.columns import Column
-from pgembed.udf import boundary, registry, work
+from pgembed.udf import boundary, embeddings, registry, work
 from pgembed.udf.connection import DATABASE
 
 _BATCH = 1000
@@ -31,11 +31,13 @@ def change_model(
     def fill(column: Column) -> None:
         work.refresh(column.table.sql, column.name, _BATCH if batch_size is None else batch_size, False, False)
 
+    info = models.describe(DATABASE, model)
     wanted = running.Wanted(
-        models.describe(DATABASE, model),
+        info,
         wait=wait is not False,
         build_index=build_index is not False,
         switch=switch is not False,
+        room=lambda: embeddings.room_of(info),
     )
     with progress.shown(DATABASE, "change_model", str(target)):
         running.change_model(DATABASE, registry.write_for, fill, target, column_name, wanted)

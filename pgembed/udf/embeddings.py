@@ -92,12 +92,18 @@ def _limits(info: models.ModelInfo, tokens: int, overlap: int) -> tuple[int, int
         errors.InvalidParameter: they make no sense, or a chunk would be cut by the model.
     """
     limits = chunks.check_limits(tokens, overlap, ("chunk_tokens", "chunk_overlap"))
-    if info.max_tokens is not None:
-        model = catalogue.resolve(DATABASE, info.name, info.fingerprint, by_backend=False)
-        room = info.max_tokens - model.token_count("") - len(model.token_spans(info.document_prompt))
-        if tokens > room:
-            raise errors.InvalidParameter(
-                f"chunk_tokens must be from 1 to {room}, which is what {info.name} reads beside its own marks, not {tokens}",
-                hint="Parts of some 200 tokens are found better than long ones.",
-            )
+    room = room_of(info)
+    if room is not None and tokens > room:
+        raise errors.InvalidParameter(
+            f"chunk_tokens must be from 1 to {room}, which is what {info.name} reads beside its own marks, not {tokens}",
+            hint="Parts of some 200 tokens are found better than long ones.",
+        )
     return limits
+
+
+def room_of(info: models.ModelInfo) -> int | None:
+    """How many tokens of a text a model reads beside its own marks and its prompt; None where that is not known."""
+    if info.max_tokens is None:
+        return None
+    model = catalogue.resolve(DATABASE, info.name, info.fingerprint, by_backend=False)
+    return info.max_tokens - model.token_count("") - len(model.token_spans(info.document_prompt))

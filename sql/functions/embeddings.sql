@@ -30,7 +30,9 @@ BEGIN
         e.chunk_tokens, e.chunk_overlap, cn.nspname::text, c.relname::text, f.chunk_keys, c.reltuples::float8,
         e.by_hand, e.work_index, e.role, e.change_of::text,
         -- Statements are parsed with the names of the moment; all else here is as the snapshot sees it, which may be older than a switch.
-        CASE WHEN e.chunk_tokens IS NULL THEN (pg_identify_object_as_address('pg_class'::regclass, t.oid, a.attnum)).object_names[3] END,
+        CASE WHEN e.chunk_tokens IS NULL THEN (pg_identify_object_as_address('pg_class'::regclass, t.oid, a.attnum)).object_names[3]
+            -- over chunks it is their table that has another name
+            ELSE (pg_identify_object_as_address('pg_class'::regclass, c.oid, 0)).object_names[2] END,
         (pg_identify_object_as_address('pg_class'::regclass, t.oid, h.attnum)).object_names[3],
         CASE WHEN e.chunk_tokens IS NULL THEN a.attnum::int END
     FROM pg_class AS t

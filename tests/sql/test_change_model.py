@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import psycopg
 import pytest
 import shifted
+from meanwhile import Asked, waits
 from support import Connect, Connection, MakeRole, Notices, Refused, wait_until
 
 ROWS = 40
@@ -25,15 +25,8 @@ WORD = shifted.word(ASKED)
 @pytest.fixture(scope="module")
 def database(server_url: str, installed_server: Any) -> Iterator[str]:
     """A clone for all of these tests, which commit and clean up after themselves, with two models."""
-    name = f"pgembed_change_{os.getpid()}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {installed_server.template_dbname}")
-        with closing(psycopg.connect(server_url, dbname=name, autocommit=True)) as inside:
-            shifted.register(inside.execute, "old", "new")
+    with shifted.database(server_url, installed_server.template_dbname, f"pgembed_change_{os.getpid()}") as name:
         yield name
-        with closing(psycopg.connect(server_url, dbname=name, autocommit=True)) as inside:
-            shifted.forget(inside.execute)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -196,8 +189,6 @@ def test_what_cannot_be_changed_is_refused_with_a_way_out(words: Connection, ref
     words.execute("ALTER TABLE t DROP embedding_next; CREATE TABLE u (id int PRIMARY KEY, e vector(16), body text)")
     words.execute("SELECT pgembed.adopt_embedding('u', 'e', 'old')")
     refused(words, "0A000", "CALL pgembed.change_model('u', 'new')", message="u.e has no source", hint="alter_embedding")
-    words.execute("SELECT pgembed.add_embedding('u', 'body', 'old', 'part', chunk_tokens => 10)")
-    refused(words, "0A000", "CALL pgembed.change_model('u', 'new', 'part')", message="over chunks", hint="second embedded column")
     role = make_role("alice")
     words.execute("CALL pgembed.change_model('t', 'new', switch => false)")
     words.execute(f"GRANT SELECT ON t TO {role}; SET ROLE {role}")
@@ -340,27 +331,6 @@ def asked(ready: Connection) -> Connection:
     ready.execute(f"CREATE TABLE u (id int, name text); INSERT INTO u VALUES (1, '{WORD}'); CREATE VIEW v AS SELECT id, embedding FROM t")
     ready.execute(f"CREATE FUNCTION asked() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN ({BY_HAND['plain']}); END $$")
     return ready
-
-
-class Asked(threading.Thread):
-    """A statement in another session, waiting for something."""
-
-    def __init__(self, session: Connection, statement: str) -> None:
-        super().__init__()
-        self._session, self.statement = session, statement
-        self.answer: Any = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.answer = self._session.execute(self.statement).fetchall()
-        except psycopg.Error as error:
-            self.answer = error.sqlstate
-
-
-def waits(db: Connection, session: Connection) -> Callable[[], bool]:
-    pid = session.info.backend_pid
-    return lambda: bool(one(db, "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s", [pid]))
 
 
 # There and back.

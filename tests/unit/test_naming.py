@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from planned import TABLE
 
 from pgembed import errors, naming
 
@@ -18,7 +17,7 @@ class Taken:
         self.names, self.every = names, every
 
     def execute(self, statement: str, types: Sequence[str], values: Sequence[object]) -> list[Any]:
-        assert values[0] == TABLE.schema
+        assert values[0] == "public"
         return [{}] if self.every or values[1] in self.names else []
 
 
@@ -34,16 +33,16 @@ class Taken:
     ],
 )
 def test_the_first_name_that_is_free(taken: tuple[str, ...], suffix: str, name: str) -> None:
-    assert naming.free(Taken(*taken), TABLE, "indexes", "x", suffix) == name  # type: ignore[arg-type]
+    assert naming.free(Taken(*taken), "public", "indexes", "x", suffix) == name  # type: ignore[arg-type]
 
 
 def test_a_long_name_gives_way_to_its_suffix_at_a_whole_character() -> None:
     long = "ä" * 40
     assert naming.clip(long, "_work") == "ä" * 29 + "_work"
     full = naming.clip(long, "_work")
-    assert naming.free(Taken(full), TABLE, "tables", long, "_work") == "ä" * 28 + "_work2"  # type: ignore[arg-type]
+    assert naming.free(Taken(full), "public", "tables", long, "_work") == "ä" * 28 + "_work2"  # type: ignore[arg-type]
 
 
 def test_a_schema_may_be_full() -> None:
     with pytest.raises(errors.LimitExceeded, match='schema "public" has a thousand functions named "x"'):
-        naming.free(Taken(every=True), TABLE, "functions", "x")  # type: ignore[arg-type]
+        naming.free(Taken(every=True), "public", "functions", "x")  # type: ignore[arg-type]
