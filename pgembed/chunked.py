@@ -38,7 +38,14 @@ def create_beside(db: Database, column: Column, name: str, limits: tuple[int, in
     described = Chunks(first.schema, naming.free(db, first.schema, "tables", f"{found.name}_{name}", "_chunk"), first.keys, *limits)
     oid = _create(db, found, name, described, f"{column.vector_schema}.{column.type}({dim})")
     _protect(db, found, described, oid)
-    _as_the_first(db, first, described, oid)
+    give_rights(db, first, described)
+    stored = db.execute(
+        "SELECT CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END AS called"
+        " FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = $1::pg_catalog.regclass AND a.attname = $2",
+        ["pg_catalog.text", "pg_catalog.name"],
+        [first.sql, CHUNK_VECTOR],
+    )[0]["called"]
+    db.execute(f"ALTER TABLE {described.sql} ALTER COLUMN {CHUNK_VECTOR} SET STORAGE {stored}")
     return described, oid
 
 
@@ -126,28 +133,27 @@ def _protect(db: Database, found: Table, chunks: Chunks, oid: int) -> None:
         db.execute(f"ALTER TABLE {chunks.sql} FORCE ROW LEVEL SECURITY")
 
 
-def _as_the_first(db: Database, first: Chunks, chunks: Chunks, oid: int) -> None:
-    """Give a second table of chunks, and its column of vectors, the storage and the rights of the first: both may have got others since."""
-    here = "(SELECT pg_catalog.to_regclass($1))"
-    stored = db.execute(
-        "SELECT CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END AS storage,"
-        " c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced FROM pg_catalog.pg_class AS c"
-        f" JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attname = $2 WHERE c.oid = {here}",
-        ["pg_catalog.text", "pg_catalog.name"],
-        [first.sql, CHUNK_VECTOR],
+def give_rights(db: Database, first: Chunks, second: Chunks) -> None:
+    """Let the same roles read, or write, a table of chunks as another one, and nobody else."""
+    oids = [
+        int(db.execute("SELECT $1::pg_catalog.regclass::pg_catalog.oid AS oid", ["pg_catalog.text"], [one.sql])[0]["oid"])
+        for one in (first, second)
+    ]
+    flags = db.execute(
+        "SELECT relrowsecurity AS enabled, relforcerowsecurity AS forced FROM pg_catalog.pg_class WHERE oid = $1",
+        ["pg_catalog.oid"],
+        oids[:1],
     )[0]
-    db.execute(f"ALTER TABLE {chunks.sql} ALTER COLUMN {quote(CHUNK_VECTOR)} SET STORAGE {stored['storage']}")
-    if stored["enabled"]:
-        db.execute(f"ALTER TABLE {chunks.sql} ENABLE ROW LEVEL SECURITY")
-    if stored["forced"]:
-        db.execute(f"ALTER TABLE {chunks.sql} FORCE ROW LEVEL SECURITY")
-    for row in _granted(db, oid):
-        db.execute(f"REVOKE ALL ON {chunks.sql} FROM {row['grantee']} CASCADE")
-    first_oid = int(db.execute(f"SELECT {here}::pg_catalog.oid AS oid", ["pg_catalog.text"], [first.sql])[0]["oid"])
-    for row in _granted(db, first_oid):
+    if flags["enabled"]:
+        db.execute(f"ALTER TABLE {second.sql} ENABLE ROW LEVEL SECURITY")
+    if flags["forced"]:
+        db.execute(f"ALTER TABLE {second.sql} FORCE ROW LEVEL SECURITY")
+    for row in _granted(db, oids[1]):
+        db.execute(f"REVOKE ALL ON {second.sql} FROM {row['grantee']} CASCADE")
+    for row in _granted(db, oids[0]):
         of = f" ({quote(row['attname'])})" if row["attname"] else ""
         more = " WITH GRANT OPTION" if row["grantable"] else ""
-        db.execute(f"GRANT {row['privilege']}{of} ON {chunks.sql} TO {row['grantee']}{more}")
+        db.execute(f"GRANT {row['privilege']}{of} ON {second.sql} TO {row['grantee']}{more}")
 
 
 def _granted(db: Database, oid: int) -> Sequence[Row]:
@@ -212,6 +218,31 @@ def adoptions(db: Database, chunks: Chunks) -> list[str]:
         [chunks.sql],
     )
     return [str(row["said"]) for row in rows]
+
+
+def dependents(db: Database, chunks: Chunks) -> list[str]:
+    """What reads a table of chunks, or was made for it, and is not part of it; indexes of vectors are made for a second one, others not."""
+    rows = db.execute(
+        "SELECT DISTINCT CASE WHEN r.oid IS NOT NULL"
+        " THEN pg_catalog.pg_describe_object('pg_catalog.pg_class'::pg_catalog.regclass, r.ev_class, 0)"
+        " ELSE pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) END AS said"
+        " FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_depend AS d ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+        " AND d.refobjid = c.oid OR d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.refobjid = c.reltype"
+        " LEFT JOIN pg_catalog.pg_rewrite AS r ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = d.objid"
+        " LEFT JOIN pg_catalog.pg_class AS i ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND i.oid = d.objid"
+        " AND i.relkind = 'i' LEFT JOIN pg_catalog.pg_am AS m ON m.oid = i.relam"
+        " LEFT JOIN pg_catalog.pg_trigger AS g ON d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND g.oid = d.objid"
+        " WHERE c.oid = pg_catalog.to_regclass($1) AND (d.deptype = 'n' OR d.deptype = 'a' AND (m.amname NOT IN ('hnsw', 'ivfflat')"
+        " OR NOT g.tgisinternal OR d.classid = 'pg_catalog.pg_publication_rel'::pg_catalog.regclass))"
+        # its own policies and foreign keys read it too
+        " AND NOT (d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass"
+        " AND EXISTS (SELECT FROM pg_catalog.pg_policy AS p WHERE p.oid = d.objid AND p.polrelid = c.oid))"
+        " AND NOT (d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass"
+        " AND EXISTS (SELECT FROM pg_catalog.pg_constraint AS k WHERE k.oid = d.objid AND k.conrelid = c.oid))",
+        ["pg_catalog.text"],
+        [chunks.sql],
+    )
+    return sorted({*(str(row["said"]) for row in rows), *(f"embedded column {said}" for said in adoptions(db, chunks))})
 
 
 def drop(db: Database, chunks: Chunks) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgembed import chunked, following, vectors
 from pgembed.changing.comparing import Nearest, linear_cka, shared
-from pgembed.columns import Chunks, Column
+from pgembed.columns import Column
 from pgembed.database import Database
 
 if TYPE_CHECKING:
@@ -90,9 +90,7 @@ def depends(db: Database, column: Column) -> list[str]:
     Over chunks: what reads their table.
     """
     if column.chunks is not None:
-        return sorted(
-            {*_depends_on_table(db, column.chunks), *(f"embedded column {said}" for said in chunked.adoptions(db, column.chunks))}
-        )
+        return chunked.dependents(db, column.chunks)
     rows = db.execute(
         "SELECT DISTINCT CASE WHEN r.oid IS NOT NULL"
         " THEN pg_catalog.pg_describe_object('pg_catalog.pg_class'::pg_catalog.regclass, r.ev_class, 0)"
@@ -118,28 +116,6 @@ def depends(db: Database, column: Column) -> list[str]:
         [column.table.oid, column.name],
     )
     return sorted({str(row["said"]) for row in (*rows, *coded)})
-
-
-def _depends_on_table(db: Database, chunks: Chunks) -> set[str]:
-    """What reads a table of chunks and is not part of it."""
-    rows = db.execute(
-        "SELECT DISTINCT CASE WHEN r.oid IS NOT NULL"
-        " THEN pg_catalog.pg_describe_object('pg_catalog.pg_class'::pg_catalog.regclass, r.ev_class, 0)"
-        " ELSE pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) END AS said"
-        " FROM pg_catalog.pg_depend AS d"
-        " LEFT JOIN pg_catalog.pg_rewrite AS r ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = d.objid"
-        " LEFT JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass($1)"
-        " WHERE d.deptype = 'n' AND (d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = c.oid"
-        " OR d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.refobjid = c.reltype)"
-        # its own policies read it too
-        " AND NOT (d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass"
-        " AND EXISTS (SELECT FROM pg_catalog.pg_policy AS p WHERE p.oid = d.objid AND p.polrelid = c.oid))"
-        " AND NOT (d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass"
-        " AND EXISTS (SELECT FROM pg_catalog.pg_constraint AS k WHERE k.oid = d.objid AND k.conrelid = c.oid))",
-        ["pg_catalog.text"],
-        [chunks.sql],
-    )
-    return {str(row["said"]) for row in rows}
 
 
 def _measured(db: Database, old: Column, new: Column) -> dict[str, Any]:

@@ -115,6 +115,11 @@ def _rename(db: Database, write: Writer, first: _Name, second: _Name) -> None:
     """Give two columns other names, the first of which frees the second's."""
     found = first.column.table
     names = _chunk_names(db, first, second)
+    if first.column.chunks is not None and second.column.chunks is not None:
+        # who has got, or lost, rights on the table of that name meanwhile
+        chunked.must_be_ours(db, first.column)
+        with following.as_owner(db, found):
+            chunked.give_rights(db, first.column.chunks, second.column.chunks)
     with renaming.by_ourselves():
         for one in (first, second):
             with following.as_owner(db, found):

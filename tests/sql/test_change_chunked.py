@@ -6,25 +6,14 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import psycopg
 import pytest
 import shifted
-from meanwhile import Asked, waits
-from support import AsRole, Connect, Connection, MakeRole, Notices, Refused, wait_until
-
-ROWS = 20
-ASKED = 5
-# Each row has two chunks, of words that no other row has; by the model new each word is what its neighbour, another row's, is by old.
-WORD = shifted.word(ASKED)
-
-
-def text(first: int, second: int | None = None) -> str:
-    """A text of two chunks."""
-    one, two = shifted.word(first), shifted.word(first + ROWS if second is None else second)
-    return f"{one} {one}\n\n{two} {two}"
+from meanwhile import Asked
+from rechunked import ASKED, RIGHT, ROWS, WORD, emptied, found, is_of, make, one, text
+from support import AsRole, Connect, Connection, MakeRole, Notices, Refused
 
 
 @pytest.fixture(scope="module")
@@ -36,23 +25,14 @@ def database(server_url: str, installed_server: Any) -> Iterator[str]:
 
 @pytest.fixture
 def db(server_url: str, database: str, roles: list[str]) -> Iterator[Connection]:
-    with closing(psycopg.connect(server_url, dbname=database, autocommit=True)) as connection:
+    with emptied(server_url, database) as connection:
         yield connection
-        connection.execute("ROLLBACK")
-        connection.execute("RESET SESSION AUTHORIZATION")
-        connection.execute("DROP VIEW IF EXISTS seen; DROP TABLE IF EXISTS t CASCADE; DROP FUNCTION IF EXISTS asked()")
-        assert connection.execute("SELECT to_regclass('t_part_chunk'), to_regclass('t_part_next_chunk')").fetchall() == [(None, None)]
-        assert connection.execute("SELECT FROM pgembed._embedding UNION ALL SELECT FROM pgembed._model_change").fetchall() == []
 
 
 @pytest.fixture
 def words(db: Connection) -> Connection:
     """A table of rows with two chunks each, embedded by the model old."""
-    db.execute("CREATE TABLE t (id int PRIMARY KEY, body text, kind text DEFAULT 'open')")
-    with db.cursor() as cursor:
-        cursor.executemany("INSERT INTO t VALUES (%s, %s)", [(number, text(number)) for number in range(ROWS)])
-    db.execute("SELECT pgembed.add_embedding('t', 'body', 'old', 'part', chunk_tokens => 2)")
-    db.execute("CALL pgembed.refresh('t')")
+    make(db)
     return db
 
 
@@ -61,12 +41,6 @@ def ready(words: Connection) -> Connection:
     """The same with the model changed up to the switch."""
     words.execute("CALL pgembed.change_model('t', 'new', switch => false)")
     return words
-
-
-def one(db: Connection, statement: str, values: object = None) -> Any:
-    row = db.execute(statement, values).fetchone()
-    assert row is not None
-    return row[0]
 
 
 def roles_of(db: Connection) -> dict[str, tuple[str, str, str]]:
@@ -96,20 +70,6 @@ def things(db: Connection) -> list[Any]:
         ORDER BY 1, 2
         """
     ).fetchall()
-
-
-def is_of(db: Connection, chunks: str, model: str) -> bool:
-    """Whether a table of chunks has two of each row, of its present text and of one model."""
-    whole = f"bool_and((embedding <=> pgembed.embed(content, '{model}', 'document')) < 1e-6 AND position(content IN body) > 0)"
-    return bool(one(db, f"SELECT {whole} AND count(*) = 2 * (SELECT count(*) FROM t) FROM {chunks} JOIN t USING (id)"))
-
-
-def found(db: Connection, word: str = WORD, more: str = "") -> list[tuple[int, str]]:
-    rows = db.execute(f"SELECT (item).id, chunk FROM pgembed.search(NULL::t, %s, k => 1{more})", [word]).fetchall()
-    return [(row[0], row[1]) for row in rows]
-
-
-RIGHT = [(ASKED, f"{WORD} {WORD}")]
 
 
 def test_the_model_is_changed_and_changed_back_and_the_old_chunks_go_last(words: Connection) -> None:
@@ -224,12 +184,18 @@ def test_a_call_that_is_killed_anywhere_is_gone_on_with(words: Connection, conne
 
 
 def test_the_report_says_what_moves_and_what_stays_behind(words: Connection) -> None:
+    words.execute("CREATE INDEX by_text ON t_part_chunk (content); CREATE PUBLICATION p FOR TABLE t_part_chunk")
     words.execute("CREATE VIEW seen AS SELECT id, embedding FROM t_part_chunk; SELECT pgembed.adopt_embedding('t_part_chunk', 'embedding')")
     words.execute("CREATE INDEX ON t_part_chunk USING hnsw (embedding vector_cosine_ops)")
     words.execute("CALL pgembed.change_model('t', 'new', 'part', switch => false)")
     asked = "overlap, cka, old_recall, new_recall, depends, jsonb_array_length(moved), report->>'queries', report->>'rows'"
     overlap, cka, old, new, depends, moved, queries, rows = words.execute(f"SELECT {asked} FROM pgembed.model_changes").fetchone() or ()
-    assert depends == ["embedded column t_part_chunk.embedding", "view seen"]
+    assert depends == [
+        "embedded column t_part_chunk.embedding",
+        "index by_text",
+        "publication of table t_part_chunk in publication p",
+        "view seen",
+    ]
     assert (queries, rows, old, new) == ("20", "20", 1, 1)
     assert 0 < moved <= 10
     assert 0 < cka < 1
@@ -242,7 +208,7 @@ def test_the_report_says_what_moves_and_what_stays_behind(words: Connection) -> 
     words.execute("SELECT pgembed.switch_model('t', 'part')")
     with pytest.raises(psycopg.errors.DependentObjectsStillExist, match=r"t_part_previous_chunk\.embedding"):
         words.execute("SELECT pgembed.finish_model_change('t', 'part')")
-    words.execute("SELECT pgembed.drop_embedding('t_part_previous_chunk'); DROP VIEW seen")
+    words.execute("SELECT pgembed.drop_embedding('t_part_previous_chunk'); DROP VIEW seen; DROP PUBLICATION p")
     words.execute("SELECT pgembed.finish_model_change('t', 'part')")
 
 
@@ -267,7 +233,7 @@ def test_a_model_that_reads_less_gets_shorter_chunks(words: Connection, notices:
 
 
 def test_who_sees_the_chunks_is_who_saw_them_all_the_while(words: Connection, make_role: MakeRole, as_role: AsRole) -> None:
-    reader, narrow, stranger = make_role("reader"), make_role("narrow"), make_role("stranger")
+    reader, narrow, stranger, late = (make_role(name) for name in ("reader", "narrow", "stranger", "late"))
     words.execute("UPDATE t SET kind = 'secret' WHERE id IN (5, 6)")
     words.execute("ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (kind <> 'secret')")
     words.execute(f"GRANT SELECT ON t, t_part_chunk TO {reader}; GRANT SELECT ON t TO {narrow}, {stranger}")
@@ -289,7 +255,6 @@ def test_who_sees_the_chunks_is_who_saw_them_all_the_while(words: Connection, ma
 
     right = [[4, 7], "all", [4, 7], "refused", "refused"]
     assert told("t_part_chunk") == right
-    # grants to the reader of the table alone, given while the change is under way, are not those of the chunks
     words.execute("CALL pgembed.change_model('t', 'new', switch => false)")
     assert told("t_part_next_chunk") == right
     for change in ("switch_model", "rollback_model", "switch_model"):
@@ -298,6 +263,10 @@ def test_who_sees_the_chunks_is_who_saw_them_all_the_while(words: Connection, ma
         with as_role(words, reader):
             assert found(words, shifted.word(7)) == [(7, f"{shifted.word(7)} {shifted.word(7)}")]
             assert found(words) != RIGHT
+    # who gets or loses a right meanwhile has it, or not, behind the next exchange
+    for given, change in (("GRANT SELECT ON t_part_chunk TO", "rollback_model"), ("REVOKE ALL ON t_part_chunk FROM", "switch_model")):
+        words.execute(f"{given} {late}; SELECT pgembed.{change}('t')")
+        assert one(words, "SELECT has_table_privilege(%s, 't_part_chunk', 'SELECT')", [late]) == ("GRANT" in given)
     # row security that comes later holds for both
     words.execute("ALTER TABLE t FORCE ROW LEVEL SECURITY")
     flags = "SELECT relname, relforcerowsecurity FROM pg_class WHERE relname IN ('t_part_chunk', 't_part_previous_chunk') ORDER BY 1"
@@ -309,7 +278,12 @@ def test_who_sees_the_chunks_is_who_saw_them_all_the_while(words: Connection, ma
 def test_what_cannot_be_changed_is_refused_with_a_way_out(words: Connection, refused: Refused) -> None:
     words.execute("CREATE POLICY mine ON t_part_chunk AS RESTRICTIVE USING (ordinal < 9)")
     refused(words, "0A000", "CALL pgembed.change_model('t', 'new')", message="policies of its own", hint="DROP POLICY")
-    words.execute("DROP POLICY mine ON t_part_chunk; ALTER TABLE t ADD part_previous_hash int")
+    words.execute("DROP POLICY mine ON t_part_chunk")
+    words.execute("CALL pgembed.change_model('t', 'new', switch => false)")
+    words.execute("CREATE POLICY mine ON t_part_chunk AS RESTRICTIVE USING (ordinal < 9)")
+    refused(words, "0A000", "SELECT pgembed.switch_model('t')", message="policies of its own", hint="DROP POLICY")
+    words.execute("DROP POLICY mine ON t_part_chunk; SELECT pgembed.rollback_model('t')")
+    words.execute("ALTER TABLE t ADD part_previous_hash int")
     refused(words, "42710", "CALL pgembed.change_model('t', 'new')", message='"part_previous_hash"', hint="RENAME COLUMN")
     words.execute("ALTER TABLE t DROP part_previous_hash; SELECT pgembed.add_embedding('t', 'kind', 'old', 'part_next', chunk_tokens => 2)")
     refused(words, "42710", "CALL pgembed.change_model('t', 'new', 'part')", message='"part_next"', hint="drop_embedding")
@@ -355,102 +329,3 @@ def test_names_are_followed_while_the_model_is_changed(ready: Connection) -> Non
     assert ready.execute("SELECT (item).nr FROM pgembed.search(NULL::t, %s, k => 1)", [WORD]).fetchall() == [(ASKED,)]
     ready.execute("SELECT pgembed.finish_model_change('t')")
     ready.execute("ALTER TABLE t RENAME nr TO id")
-
-
-# What is asked while tables change names: each gives the row of the word in both spaces; a mixture gives another row.
-STATEMENTS = {
-    "search": f"SELECT (item).id FROM pgembed.search(NULL::t, '{WORD}', k => 1)",
-    "exact": f"SELECT (item).id FROM pgembed.search(NULL::t, '{WORD}', k => 1, exact => true)",
-    "fresh": f"SELECT (item).id FROM pgembed.search(NULL::t, '{WORD}', k => 1, consistency => 'fresh')",
-    "named": f"SELECT (item).id FROM pgembed.search(NULL::t, '{WORD}', k => 1, column_name => 'part')",
-    "keys": f"SELECT key::int FROM pgembed.search_keys('t', '{WORD}', k => 1)",
-    "like": f"SELECT (item).id FROM pgembed.search_like(NULL::t, '{ASKED + 50}', k => 1)",
-    "inside": "SELECT asked()",
-}
-BY_HAND = {
-    "vector": f"SELECT (item).id FROM pgembed.search(NULL::t, pgembed.embed_query('t', '{WORD}'), k => 1)",
-    "plain": f"SELECT id FROM t_part_chunk WHERE id < 50 ORDER BY embedding <=> pgembed.embed_query('t', '{WORD}') LIMIT 1",
-}
-EXCHANGES = ("SELECT pgembed.switch_model('t')", "SELECT pgembed.rollback_model('t')")
-
-
-@pytest.fixture
-def asked(words: Connection) -> Connection:
-    """Ready, with all that the statements need; row 55 has the two chunks of row 5."""
-    words.execute("INSERT INTO t VALUES (%s, %s)", [ASKED + 50, text(ASKED)])
-    words.execute("CALL pgembed.refresh('t')")
-    words.execute("CALL pgembed.change_model('t', 'new', switch => false)")
-    words.execute(f"CREATE FUNCTION asked() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN ({BY_HAND['plain']}); END $$")
-    return words
-
-
-def is_right(answer: Any) -> bool:
-    return answer in ([(ASKED,)], [(ASKED + 50,)])
-
-
-def test_a_search_that_waits_for_the_switch_keeps_to_one_space(asked: Connection, connect: Connect) -> None:
-    """Its snapshot is from before the switch, its lock from after it."""
-    watching = connect(asked)
-    every = list((STATEMENTS | BY_HAND).values())
-    sessions = [connect(asked) for _ in every]
-    for session, statement in zip(sessions, every, strict=True):
-        session.execute(statement)
-    for exchange in EXCHANGES:
-        asked.execute("BEGIN")
-        asked.execute(exchange)
-        threads = [Asked(*pair) for pair in zip(sessions, every, strict=True)]
-        for session in sessions:
-            wait_until(waits(watching, session))
-        asked.execute("COMMIT")
-        for thread in threads:
-            thread.join(60)
-            assert is_right(thread.answer), (exchange, thread.statement, thread.answer)
-
-
-def test_a_statement_that_began_before_the_switch_keeps_to_one_space(asked: Connection, connect: Connect) -> None:
-    """At READ COMMITTED what embeds sees the statement's snapshot, and what plans a later one."""
-    watching, session = connect(asked), connect(asked)
-    every = [*STATEMENTS.values(), BY_HAND["vector"]]
-    late = f"SELECT CASE WHEN pg_advisory_lock_shared(1)::text = '' THEN ARRAY[{', '.join(f'({statement})' for statement in every)}] END"
-    for exchange in EXCHANGES:
-        watching.execute("SELECT pg_advisory_lock(1)")
-        thread = Asked(session, late)
-        wait_until(waits(watching, session))
-        asked.execute(exchange)
-        watching.execute("SELECT pg_advisory_unlock(1)")
-        thread.join(60)
-        assert [is_right([(each,)]) for each in thread.answer[0][0]] == [True] * len(every), (exchange, thread.answer)
-        session.execute("SELECT pg_advisory_unlock_shared(1)")
-
-
-def test_a_transaction_that_began_before_the_switch_goes_on_in_its_own_space(asked: Connection, connect: Connect) -> None:
-    session = connect(asked)
-    levels = ("REPEATABLE READ", "SERIALIZABLE")
-    for by_hand in (STATEMENTS["inside"], BY_HAND["plain"]):
-        for level, exchange in zip(levels, EXCHANGES, strict=True):
-            session.execute(f"BEGIN ISOLATION LEVEL {level}")
-            session.execute("SELECT FROM pgembed._setting")
-            asked.execute(exchange)
-            for name, statement in STATEMENTS.items():
-                if name != "inside":
-                    assert is_right(session.execute(statement).fetchall()), (exchange, name)
-            with pytest.raises(psycopg.errors.SerializationFailure, match="since this transaction began"):
-                session.execute(by_hand)
-            session.execute("ROLLBACK")
-            for name, statement in (STATEMENTS | BY_HAND).items():
-                assert is_right(session.execute(statement).fetchall()), (exchange, name)
-
-
-def test_a_writer_between_two_snapshots_writes_each_space_into_its_own_table(asked: Connection, connect: Connect) -> None:
-    session = connect(asked)
-    for number, (level, exchange) in enumerate((level, each) for level in ("READ COMMITTED", "REPEATABLE READ") for each in EXCHANGES):
-        session.execute(f"BEGIN ISOLATION LEVEL {level}")
-        session.execute("SELECT FROM pgembed._setting")
-        asked.execute(exchange)
-        session.execute("INSERT INTO t VALUES (%s, %s)", [500 + number, text(number + 40, number + 45)])
-        session.execute("UPDATE t SET body = %s WHERE id = %s", [text(number + 41, number + 46), 500 + number])
-        session.execute("COMMIT")
-        asked.execute("CALL pgembed.refresh('t')")
-        is_switched = "switch" in exchange
-        assert is_of(asked, "t_part_chunk", "new" if is_switched else "old")
-        assert is_of(asked, "t_part_previous_chunk" if is_switched else "t_part_next_chunk", "old" if is_switched else "new")
