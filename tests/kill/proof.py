@@ -68,7 +68,8 @@ def every_row_is_right_or_says_so(db: Connection, models: dict[str, Expected]) -
     counted: Counter[str] = Counter()
     for name, model in columns_of(db, models).items():
         counted += _column_is_right(db, name, model)
-    _side_is_right(db, models["old"])
+    for name, (model, chunks) in side_columns(db).items():
+        _side_is_right(db, name, models[model], chunks)
     paused = db.execute("SELECT table_name, column_name, sqlstate, error FROM pgembed._pause").fetchall()
     assert paused == [], "no model fails here, and no source as a whole"
     return counted
@@ -106,16 +107,24 @@ def _column_is_right(db: Connection, name: str, model: Expected) -> Counter[str]
     return counted
 
 
-def _side_is_right(db: Connection, model: Expected) -> None:
+def side_columns(db: Connection) -> dict[str, tuple[str, str]]:
+    """Model and table of chunks of the embedded columns of ``side``."""
+    found = db.execute(
+        "SELECT column_name, model, chunk_table::text FROM pgembed._embedding WHERE table_name = 'side'::regclass"
+    ).fetchall()
+    return {name: (model, chunks) for name, model, chunks in found}
+
+
+def _side_is_right(db: Connection, name: str, model: Expected, chunks: str) -> None:
     rows = db.execute(
-        """
-        SELECT s.id, s.body, s.part_hash, pgembed.freshness(s.part_hash), c.made FROM side AS s CROSS JOIN LATERAL (
+        f"""
+        SELECT s.id, s.body, s.{name}_hash, pgembed.freshness(s.{name}_hash), c.made FROM side AS s CROSS JOIN LATERAL (
             SELECT coalesce(jsonb_agg(jsonb_build_array(ordinal, start_char, end_char, content, embedding::real[]) ORDER BY ordinal), '[]')
-                AS made FROM side_part_chunk AS c WHERE c.id = s.id) AS c
-        """
+                AS made FROM {chunks} AS c WHERE c.id = s.id) AS c
+        """.encode()
     ).fetchall()
     for number, body, stored, state, made in rows:
-        said = f"side {number}, {body!r} is {state}, {stored!r}, {[one[:4] for one in made]}"
+        said = f"side {number}, {body!r}, {name} is {state}, {stored!r}, {[one[:4] for one in made]}"
         assert [one[0] for one in made] == list(range(1, len(made) + 1)), f"{said}: chunks are there twice, or missing"
         for _, start, end, content, vector in made:
             assert model.is_of(content, vector), f"{said}: another vector of {content!r}"
@@ -166,8 +175,9 @@ def all_is_done(db: Connection, models: dict[str, Expected]) -> None:
     for name in names:
         failed = f"SELECT coalesce(bool_and(topic = '{POISON}'), true) FROM doc WHERE pgembed.freshness({name}, {name}_hash) = 'failed'"
         assert db.execute(failed.encode()).fetchone() == (True,)
-    states = db.execute("SELECT DISTINCT pgembed.freshness(part_hash) FROM side").fetchall()
-    assert states in ([], [("fresh",)])
+    for name in side_columns(db):
+        states = db.execute(f"SELECT DISTINCT pgembed.freshness({name}_hash) FROM side".encode()).fetchall()
+        assert states in ([], [("fresh",)])
     left = db.execute("SELECT * FROM pgembed._claim").fetchall()
     assert left == [], left
     seen = db.execute(
