@@ -5,5 +5,7 @@ Workers fill it and build its index (`concurrently`); both are compared. Then na
 ``embedding`` is ``embedding_previous``, and is followed on, so that the way back is another exchange of names. The old column goes when
 somebody says so.
 
+Over chunks it is a second hash column and a second table of chunks; what exchanges names then are the hash columns and the two tables.
+
 `pinning` is why no search meanwhile compares vectors of two models.
 """

@@ -1,6 +1,6 @@
 """preparing: the second column, which from then on follows every row as the first one does.
 
-Over chunks it is a second hash column and a second table of chunks, for another model may read fewer tokens, and has other ones.
+Over chunks it is a second table of chunks, for another model has other tokens, and may read fewer of them.
 """
 
 from __future__ import annotations

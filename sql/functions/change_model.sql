@@ -11,7 +11,7 @@ return change_model.change_model(target, model, column_name, wait, build_index, 
 $python$;
 
 COMMENT ON PROCEDURE pgembed.change_model(regclass, text, name, boolean, boolean, int, boolean) IS
-    'give an embedded column another model while the table is in use: a second column, filled, indexed, compared, then switched to; call it again to go on';
+    'give an embedded column another model while the table is in use: a second column, or table of chunks, filled, indexed, compared, then switched to; call it again to go on';
 
 CREATE OR REPLACE FUNCTION pgembed.switch_model(
     target regclass, column_name name DEFAULT NULL, allow_missing boolean DEFAULT false, timeout interval DEFAULT '10 s'
@@ -54,7 +54,7 @@ return change_model.finish_model_change(target, column_name, timeout)
 $python$;
 
 COMMENT ON FUNCTION pgembed.finish_model_change(regclass, name, interval) IS
-    'after switch_model(): drop the column of the old model with its index and triggers; from then on there is no way back';
+    'after switch_model(): drop the column, or table of chunks, of the old model with its index and triggers; from then on there is no way back';
 
 CREATE OR REPLACE FUNCTION pgembed.model_change_indexes(
     target regclass, column_name name DEFAULT NULL, concurrently boolean DEFAULT true

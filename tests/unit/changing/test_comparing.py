@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 np = pytest.importorskip("numpy")
 
 from pgembed.changing.comparing import Nearest, distances, linear_cka, shared  # noqa: E402
+from pgembed.changing.reporting import Vectors  # noqa: E402
 
 DRAWN = np.random.default_rng(5)
 X = DRAWN.standard_normal((50, 6)).astype(np.float32)
@@ -45,6 +48,30 @@ def test_the_nearest_are_those_of_the_whole_table_whatever_the_pages(metric: str
         }[metric]
         far[own[position]] = np.inf
         assert found.rows[position].tolist() == np.argsort(far, kind="stable")[:5].tolist()
+
+
+def test_of_a_row_with_several_vectors_the_nearest_counts() -> None:
+    starts = np.array([0, 3, 4, 10])  # four rows of 3, 1, 6 and 2 vectors
+    found = Nearest(X[[1, 11]], "cosine", 3)
+    found.see(X[:12], 0, np.array([9, 9]), starts)
+    found.see(X[12:14], 4, np.array([9, 9]), np.array([0, 1]))
+    owners = [0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 3, 3, 4, 5]
+    for position, query in enumerate(X[[1, 11]]):
+        far = 1 - X[:14] @ query / np.linalg.norm(X[:14], axis=1) / np.linalg.norm(query)
+        best = [min(far[at] for at in range(14) if owners[at] == row) for row in range(6)]
+        assert found.rows[position].tolist() == np.argsort(best, kind="stable")[:3].tolist()
+
+
+def test_vectors_of_rows_are_read_one_behind_the_other_and_have_a_middle() -> None:
+    sent = [b"".join(struct.pack(">hh6f", 6, 0, *row) for row in X[first:last]) for first, last in ((0, 2), (2, 3), (3, 7))]
+    several = Vectors.of(sent)
+    assert (several.vectors == X[:7]).all()
+    assert several.starts is not None
+    assert several.starts.tolist() == [0, 2, 3]
+    assert several.middles() == pytest.approx(np.stack([X[:2].mean(axis=0), X[2], X[3:7].mean(axis=0)]), abs=1e-6)
+    one_each = Vectors.of([struct.pack(">hh6f", 6, 0, *row) for row in X[:3]])
+    assert one_each.starts is None
+    assert (one_each.middles() == X[:3]).all()
 
 
 def test_fewer_rows_than_are_asked_for() -> None:

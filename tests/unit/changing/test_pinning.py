@@ -63,6 +63,27 @@ def test_where_the_rows_of_a_name_are_not_seen_as_they_are_the_statement_is_refu
     assert pinning.seen(Fake(*lines, level=level), "t", None).number == 2
 
 
+def chunked(name: str, called: str, now: str | None, role: str = "current", fingerprint: str = "f") -> dict[str, Any]:
+    chunks = {"chunk_tokens": 9, "chunk_overlap": 0, "chunk_schema": "public", "chunk_name": called, "chunk_keys": ["id"]}
+    return {**line(name, now, 0, role, fingerprint), **chunks, "column_number": None, "hash_column": f"{name}_hash"}
+
+
+CHUNKED = (chunked("e", "t_e_chunk", "t_before", fingerprint="old"), chunked("e_next", "t_e_next_chunk", "t_e_chunk", "next", "new"))
+
+
+def test_over_chunks_it_is_the_table_that_has_another_name() -> None:
+    db: Any = Fake(*CHUNKED)
+    seen, written = pinning.seen(db, "t", None), pinning.written(db, "t", None)
+    assert (seen.fingerprint, seen.place, seen.sql) == ("old", '"public"."t_before"', '"embedding"')
+    assert (written.fingerprint, written.place) == ("new", '"public"."t_e_chunk"')
+    for lines, level in ((CHUNKED, "repeatable read"), (CHUNKED[:1], "read committed")):
+        with pytest.raises(errors.Overtaken, match='table "t_e_chunk" holds vectors of another model'):
+            pinning.written(Fake(*lines, level=level), "t", None)
+        assert pinning.seen(Fake(*lines, level=level), "t", None).fingerprint == "old"
+    with pytest.raises(errors.UnknownColumn, match="its table of chunks"):
+        pinning.seen(Fake(chunked("e", "t_e_chunk", None)), "t", None)
+
+
 def test_a_column_that_is_gone_by_now_is_no_column() -> None:
     with pytest.raises(errors.UnknownColumn, match="does not exist any more"):
         pinning.seen(Fake(line("e", None, 2)), "t", None)
