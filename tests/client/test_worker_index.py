@@ -88,6 +88,23 @@ def test_nobody_waits_for_the_index_of_a_new_model(words: Connection, held: tupl
     wait_until(lambda: one(words, "SELECT doing FROM pgembed.workers") is None)
 
 
+def test_chunks_of_a_new_model_are_made_by_a_worker_and_so_is_their_index(words: Connection, start: Start) -> None:
+    words.execute("SELECT pgembed.add_embedding('t', 'body', 'old', 'part', chunk_tokens => 1, sync => 'queued')")
+    words.execute("CALL pgembed.refresh('t', 'part')")
+    words.execute("CREATE INDEX ON t_part_chunk USING hnsw (embedding vector_cosine_ops) WITH (m = 6)")
+    words.execute("CALL pgembed.change_model('t', 'new', 'part', wait => false)")
+    worker = start("--once")
+    assert worker.ended() == 0
+    assert "built 1 index of t.part_next" in worker.said()
+    valid = (
+        "SELECT bool_and(indisvalid) FROM pg_index WHERE indrelid = 't_part_next_chunk'::regclass AND pg_get_indexdef(indexrelid) LIKE %s"
+    )
+    assert one(words, valid, ["%USING hnsw (embedding vector_cosine_ops) WITH (m='6')"])
+    words.execute("SELECT pgembed.switch_model('t', 'part')")
+    assert one(words, "SELECT count(*) FROM t_part_chunk WHERE vector_dims(embedding) = 48") == 80
+    assert one(words, "SELECT (item).id FROM pgembed.search(NULL::t, 'thing', k => 1, column_name => 'part')")
+
+
 def test_the_call_builds_none_while_a_worker_is_alive(words: Connection, start: Start, notices: Notices) -> None:
     start()
     wait_until(lambda: one(words, "SELECT count(*) FROM pgembed.workers") == 1)

@@ -128,6 +128,27 @@ def test_a_schema_is_adopted_again_where_the_registry_is_empty(
     check_use(again)
 
 
+def test_both_tables_of_chunks_of_a_change_are_restored_and_the_way_back_is_open(
+    source: Connection, target: Callable[[bool], Connection], tmp_path: Path
+) -> None:
+    source.execute("SELECT pgembed.register_model('small', 'all-minilm-l6-v2', dim => 32)")
+    source.execute("CALL pgembed.change_model('doc', 'small')")
+    again = target(False)
+    restored(again, dumped(source, tmp_path, "-F", "c"))
+    lines = "SELECT * FROM {} ORDER BY id, ordinal"
+    tables = ("doc_embedding_chunk", "doc_embedding_previous_chunk")
+    for table in tables:
+        assert again.execute(lines.format(table)).fetchall() == source.execute(lines.format(table)).fetchall() != []
+    assert again.execute("SELECT * FROM pgembed.doctor() WHERE severity = 'error'").fetchall() == []
+    again.execute("UPDATE doc SET body = 'A harp has many strings.' WHERE id = 2")
+    again.execute("CALL pgembed.work()")
+    made = "SELECT content, vector_dims(embedding) FROM {} WHERE id = 2"
+    assert [again.execute(made.format(table)).fetchall() for table in tables] == [[("A harp has many strings.", dim)] for dim in (32, 384)]
+    again.execute("SELECT pgembed.rollback_model('doc')")
+    assert again.execute(made.format(tables[0])).fetchall() == [("A harp has many strings.", 384)]
+    assert again.execute("SELECT chunk FROM pgembed.search(NULL::doc, 'harp', k => 1)").fetchall() == [("A harp has many strings.",)]
+
+
 def test_several_processes_restore_everything(source: Connection, target: Callable[[bool], Connection], tmp_path: Path) -> None:
     dump = dumped(source, tmp_path, "-F", "d", "--jobs", "2")
     again = target(False)
