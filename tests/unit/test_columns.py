@@ -51,7 +51,9 @@ class Described:
             **{"hash_now": None, "column_number": 2},
             **dict.fromkeys(("chunk_tokens", "chunk_overlap", "chunk_schema", "chunk_name", "chunk_keys", "chunk_lines")),
         }
-        self.rows = [{**common, **changes, "column_name": name, "column_now": name} for name in names] or [{**common, **changes}]
+        self.rows = [{**common, **changes, "column_name": name, "column_now": changes.get("chunk_now", name)} for name in names] or [
+            {**common, **changes}
+        ]
 
     def execute(self, statement: str, types: Sequence[str] = (), values: Sequence[object] = ()) -> list[Any]:
         assert "pgembed._describe" in statement
@@ -171,7 +173,15 @@ def test_a_table_that_is_gone_is_told() -> None:
         columns.table(gone, "42")  # type: ignore[arg-type]
 
 
-CHUNKED = {"chunk_tokens": 100, "chunk_overlap": 9, "chunk_schema": "s", "chunk_name": 'C"', "chunk_keys": ["of"], "chunk_lines": 7.0}
+CHUNKED = {
+    "chunk_tokens": 100,
+    "chunk_overlap": 9,
+    "chunk_schema": "s",
+    "chunk_name": "before",
+    "chunk_now": 'C"',
+    "chunk_keys": ["of"],
+    "chunk_lines": 7.0,
+}
 
 
 def test_a_column_over_chunks_has_its_vectors_elsewhere() -> None:
@@ -179,15 +189,18 @@ def test_a_column_over_chunks_has_its_vectors_elsewhere() -> None:
     assert (found.place, found.sql) == ('"s"."C"""', '"embedding"')
     assert found.freshness("t") == 'pgembed.freshness(t."embedding_hash")'
     assert found.chunks is not None
+    assert (found.chunks.called, found.now) == ("before", None)
+    assert found.embedded("t") == 'coalesce(pg_catalog.octet_length(t."embedding_hash") >= 16, false)'
     assert found.chunks.of_row("c", "t", ['"id"']) == 'c."of" = t."id"'
     with pytest.raises(errors.NotSupported) as caught:
         found.one_vector("this")
     assert "adopt_embedding" in str(caught.value.hint)
     column().one_vector("this")
     assert column().place == '"public"."product"'
+    assert column().embedded("t") == '(t."embedding" IS NOT NULL)'
 
 
-@pytest.mark.parametrize("changes", [{"chunk_keys": None}, {"chunk_keys": ["a", "b"]}, {"column_type": None}])
+@pytest.mark.parametrize("changes", [{"chunk_keys": None}, {"chunk_keys": ["a", "b"]}, {"chunk_now": None}, {"column_type": None}])
 def test_without_its_table_or_foreign_key_it_is_gone(changes: dict[str, Any]) -> None:
     with pytest.raises(errors.UnknownColumn) as caught:
         column(hash_column="h", **{**CHUNKED, **changes})
