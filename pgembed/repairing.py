@@ -37,7 +37,15 @@ def repair(db: Database, write: Writer, target: str | None) -> list[tuple[Table,
         " AND pg_catalog.pg_has_role(t.relowner, 'USAGE')"
     )
     oids = sorted({*(int(row["oid"]) for row in known), *declared.tables(db)})
-    return [done for oid in oids for done in _table(db, write, str(oid))]
+    done: list[tuple[Table, str, str]] = []
+    for oid in oids:
+        try:
+            with db.subtransaction():
+                done += _table(db, write, str(oid))
+        except errors.PgembedError as error:
+            # what cannot be mended here holds up no other table
+            db.warning(f"{columns.table(db, str(oid))[0].name} is not repaired: {error.message}", hint=error.hint)
+    return done
 
 
 def missing(db: Database, column: Column) -> list[str]:
@@ -72,6 +80,8 @@ def _table(db: Database, write: Writer, target: str) -> Iterator[tuple[Table, st
     found, known = columns.table(db, target)
     for column in known:
         if column.type in VECTOR_TYPES and missing(db, column):
+            if not found.keys:
+                raise found.no_key()
             with renaming.by_ourselves():
                 _index_anew(db, write, column)
                 declarations.realign(db, write, column)

@@ -23,7 +23,13 @@ def of(db: Database, column: Column) -> Iterator[Finding]:
             f"SELECT pgembed.drop_embedding({call}, keep_column => true)",
         )
         return
+    unfollowed = list(_unfollowed(db, column))
+    if unfollowed:  # no trigger or function can be made anew then
+        yield from unfollowed
+        yield from _model(db, column)
+        return
     yield from _functions(db, column)
+    yield from _children(db, column)
     lost = repairing.missing(db, column)
     if lost:
         # as pg_restore --disable-triggers leaves it
@@ -92,6 +98,53 @@ def _gone(db: Database, column: Column) -> str:
     if not names:
         return "its columns are of other types than vector or halfvec, and bytea"
     return f"column {' and '.join(quote(name) for name in names)} of the table does not exist any more"
+
+
+def _unfollowed(db: Database, column: Column) -> Iterator[Finding]:
+    """What the table has lost without which the column can't follow its rows; another declaration can, and so it says."""
+    if column.source_function is None:
+        return
+    call = f"{named(column.table)}, {text(column.name)}"
+    forget = f"SELECT pgembed.drop_embedding({call}, keep_column => true)"
+    read = column.source_function.columns or ()
+    gone = [name for name in read if following.column_type(db, column.table, name) is None]
+    if gone:
+        yield Finding(
+            ERROR,
+            column.label,
+            f"its source reads {following.named(gone)}, which the table does not have any more: rows that change are not seen to be stale,"
+            f" and none can be embedded. pgembed.alter_embedding({call}, source => ...) gives it another source; the remedy lets the"
+            " vectors stay as they are",
+            forget,
+        )
+    if not column.table.keys:
+        yield Finding(
+            ERROR,
+            column.label,
+            "the table has no primary key any more, by which rows are found again: none can be embedded. ALTER TABLE ... ADD PRIMARY KEY"
+            f" and then pgembed.repair({named(column.table)}) give it back; the remedy lets the vectors stay as they are",
+            forget,
+        )
+
+
+def _children(db: Database, column: Column) -> Iterator[Finding]:
+    """Tables that have come to inherit from one that has no partitions."""
+    if column.source_function is None or column.table.relkind != "r":
+        return
+    rows = db.execute(
+        "SELECT i.inhrelid::pg_catalog.regclass::pg_catalog.text AS shown, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name"
+        " FROM pg_catalog.pg_inherits AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid"
+        " JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE i.inhparent = $1 ORDER BY 2",
+        ["pg_catalog.oid"],
+        [column.table.oid],
+    )
+    for row in rows:
+        yield Finding(
+            ERROR,
+            column.label,
+            f"table {row['shown']} inherits from it, and no trigger reaches its rows: they are searched, and seem fresh when they change",
+            f"ALTER TABLE {row['name']} NO INHERIT {column.table.sql}",
+        )
 
 
 def _functions(db: Database, column: Column) -> Iterator[Finding]:

@@ -14,10 +14,25 @@ from pgembed import errors, naming
 from pgembed.columns import Chunks, Column, RowFunction, Table, literal, quote
 from pgembed.database import Database
 from pgembed.following import byhand, marking, syncing, workindex
+from pgembed.following.evaluating import named, unread
 from pgembed.following.owning import as_owner, set_role
 from pgembed.following.rules import BY_HAND, SYNC, Followed, Rules
 
-__all__ = ["BY_HAND", "SYNC", "Rules", "as_owner", "column_type", "drop_trigger", "follow", "set_role", "unfollow", "workindex"]
+__all__ = [
+    "BY_HAND",
+    "SYNC",
+    "Rules",
+    "as_owner",
+    "column_type",
+    "drop_trigger",
+    "follow",
+    "must_read",
+    "named",
+    "set_role",
+    "unfollow",
+    "unread",
+    "workindex",
+]
 
 
 def follow(
@@ -36,6 +51,7 @@ def follow(
         rules: how the column is kept true; None for rows that are marked and left to `pgembed.refresh`.
     """
     rules = rules or Rules("manual", "mark")
+    must_read(db, found, name, source)
     if hash_column is None:
         hash_column = _add_hash_column(db, found, name, chunks)
     followed = Followed(found, name, hash_column, source, vector_schema, tuple(_bases(db, found, source)), chunks, rules)
@@ -60,6 +76,17 @@ def follow(
     for which, event in byhand.triggers(followed).items():
         db.execute(f"CREATE TRIGGER {quote(_named(trigger, which))} {event} EXECUTE FUNCTION {function}('by_hand')")
     return hash_column, trigger, function
+
+
+def must_read(db: Database, found: Table, name: str, source: RowFunction) -> None:
+    """Raise where a column that a source reads is gone.
+
+    Raises:
+        errors.UnknownColumn: it is.
+    """
+    gone = [column for column in source.columns or () if column_type(db, found, column) is None]
+    if gone:
+        raise unread(found, name, gone)
 
 
 def unfollow(db: Database, column: Column) -> None:
@@ -141,7 +168,7 @@ def _add_hash_column(db: Database, found: Table, name: str, chunks: Chunks | Non
     if column_type(db, found, hash_column) is not None:
         raise errors.DuplicateObject(
             f'column "{hash_column}" of table "{found.name}" exists already; pgembed keeps there what the vector was made of',
-            hint="Rename it, or choose another column_name.",
+            hint="Drop it where it was left by pgembed itself, such as in a partition that was detached; else rename it.",
         )
     db.execute(f"ALTER TABLE {found.sql} ADD COLUMN {quote(hash_column)} pg_catalog.bytea")
     state = f"pgembed.freshness({hash_column})" if chunks else f"pgembed.freshness({name}, {hash_column})"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from pgembed import catalogue, errors, following, text, vectors
+from pgembed import catalogue, errors, faults, following, text, vectors
 from pgembed.columns import Column, quote
 from pgembed.database import Database
 from pgembed.planner.contract import Request
@@ -161,10 +161,10 @@ def embed(db: Database, of: Callable[[], Column], statement: str, params: str | 
     if column.chunks is not None:
         return Now(left_out=len(keys), why="they would be embedded in chunks", hint=f"{refresh}.")
     if keys[0] is None:
-        return Now(left_out=len(keys), why="the table has no primary key any more", hint=f"{refresh}.")
+        return Now(left_out=len(keys), why="the table has no primary key any more", hint=home.table.no_key().hint)
     try:
         sources, failed = _sources(db, home, keys)
-    except errors.InsufficientPrivilege as error:
+    except errors.PgembedError as error:  # it may not, or nobody can: a column that the source reads is gone
         return Now(left_out=len(keys), why=error.message, hint=error.hint)
     try:
         made = _vectors(db, home, sources)
@@ -212,6 +212,7 @@ def image_of(db: Database, column: Column, key: str) -> bytes:
             if vector is not None:
                 return vectors.to_image(vectors.from_text(vector))
             why = "its source fails, or the model refuses its text" if failed or sources else "it has no text any more"
+            hint = hint if failed or sources else "Give it one, or search with another row, a text or a vector."
         except errors.PgembedError as error:
             why, hint = error.message, error.hint or hint
     raise errors.NotReady(f'the row of {column.table.name} with the key "{key}" has no vector of its present text: {why}', hint=hint)
@@ -232,7 +233,12 @@ def _sources(db: Database, column: Column, keys: Sequence[str]) -> tuple[list[tu
     except Exception as error:
         if isinstance(error, errors.PgembedError) or getattr(error, "sqlstate", None) != errors.InsufficientPrivilege.sqlstate:
             raise
-        raise _no_right(column) from None
+        if column.table.may_own:
+            raise errors.InsufficientPrivilege(
+                f"the source of {column.label} may not do what it does: {faults.said(error)}",
+                hint=f"It is evaluated with the rights of the table's owner, {column.table.owner}.",
+            ) from None
+        raise _no_right(column, granted=True) from None
     good = [row for row in found if not row.get("sqlstate")]
     return [(row["key"], row["source"]) for row in good if not text.is_empty(row["source"])], len(found) - len(good)
 
@@ -259,11 +265,25 @@ def _rights(db: Database, column: Column) -> Callable[[], AbstractContextManager
     return nullcontext
 
 
-def _no_right(column: Column) -> errors.InsufficientPrivilege:
-    name = column.source_function.name if column.source_function else ""
+def _no_right(column: Column, *, granted: bool = False) -> errors.InsufficientPrivilege:
+    """Why the caller may not evaluate the source.
+
+    Args:
+        granted: it may call the function, and not read on the table what that is called with; a view's rights to it are not the caller's.
+    """
+    table, source = column.table, column.source_function
+    if granted and source is not None:
+        read = None if source.columns is None else [*(name for name, _ in table.keys), *map(quote, source.columns)]
+        held = [] if read is None else list(dict.fromkeys([*read, column.sql, quote(str(column.hash_column))]))
+        listed = f" ({', '.join(held)})" if held else ""
+        return errors.InsufficientPrivilege(
+            f"this role may not read in {table.name} what the source of {column.label} is evaluated with",
+            hint=f"The owner may allow it: GRANT SELECT{listed} ON {table.sql} TO ...; a view's right to read it is not enough.",
+        )
     return errors.InsufficientPrivilege(
         f"this role may not evaluate the source of {column.label}",
-        hint=f"The owner may allow it: GRANT EXECUTE ON FUNCTION {name} TO ..., for those who may read what the source reads.",
+        hint=f"The owner may allow it: GRANT EXECUTE ON FUNCTION {source.name if source else ''} TO ..., for those who may read what the"
+        " source reads.",
     )
 
 

@@ -226,7 +226,7 @@ def test_more_like_a_row_that_cannot_be_embedded(parts: Connection, refused: Ref
     parts.execute("UPDATE part SET e_hash = '\\x00', body = ' ' WHERE id = 3")
     parts.execute("UPDATE part SET e_hash = '\\x00' WHERE id = 3")
     with parts.transaction(force_rollback=True):
-        refused(parts, "55000", like, message="it has no text any more", hint="refresh")
+        refused(parts, "55000", like, message="it has no text any more", hint="Give it one")
 
 
 # who may
@@ -249,6 +249,54 @@ def test_a_reader_learns_no_source_unless_the_owner_lets_it(
         found = keys(parts, "exact")
     assert found == nearest(present(parts, NEAR[:5]))
     assert notices == []
+
+
+def test_who_reads_a_view_alone_is_told_which_right_is_missing(
+    parts: Connection, notices: Notices, make_role: MakeRole, as_role: AsRole
+) -> None:
+    reader = make_role("reader")
+    parts.execute(f"CREATE VIEW seen AS SELECT * FROM part WHERE id < 400; GRANT SELECT ON seen TO {reader}")
+    change(parts, NEAR[:5])
+    # as the notices say it, one right after the other
+    for right in ("GRANT EXECUTE ON FUNCTION", 'GRANT SELECT ("id", "body", "e", "e_hash") ON "public"."part"'):
+        notices.clear()
+        with as_role(parts, reader):
+            keys(parts, "exact", target="seen")
+        hint = str(notices[0].hint)
+        assert right in hint
+        parts.execute(f"GRANT{hint.split('GRANT', 1)[1].split(' TO ...')[0]} TO {reader}")
+    notices.clear()
+    with as_role(parts, reader):
+        assert keys(parts, "exact", target="seen") == nearest(present(parts, NEAR[:5]), 10, lambda i: i < 400)
+    assert notices == []
+
+
+def test_what_the_owner_itself_may_not_read_is_said(parts: Connection, notices: Notices, make_role: MakeRole, as_role: AsRole) -> None:
+    owner = make_role("owner")
+    parts.execute(
+        f"""
+        CREATE TABLE hidden (word text); GRANT CREATE ON SCHEMA public TO {owner}; ALTER TABLE part OWNER TO {owner};
+        CREATE FUNCTION worded(body text) RETURNS text LANGUAGE plpgsql AS
+            'BEGIN RETURN body || coalesce((SELECT word FROM public.hidden), $$$$); END'
+        """
+    )
+    parts.execute("ALTER ROUTINE part_e_source OWNER TO " + owner + "; ALTER ROUTINE part_e_follow OWNER TO " + owner)
+    with as_role(parts, owner):
+        parts.execute("SELECT pgembed.alter_embedding('part', source => 'worded(body)'); UPDATE part SET e_hash = NULL WHERE id <> 7")
+        keys(parts, "exact")
+    assert "left out: the source of part.e may not do what it does: permission denied for table hidden" in notices[0].message
+    assert notices[0].hint == f"It is evaluated with the rights of the table's owner, {owner}."
+
+
+def test_a_lost_primary_key_leaves_its_rows_out(parts: Connection, notices: Notices) -> None:
+    change(parts, [7])
+    parts.execute("ALTER TABLE part DROP CONSTRAINT part_pkey")
+    found = parts.execute(
+        "SELECT (item).id FROM pgembed.search(NULL::part, %s::vector, k => 10, consistency => 'fresh')", [QUERY]
+    ).fetchall()
+    assert 7 not in [row[0] for row in found]
+    assert str(notices[0].message).endswith("the table has no primary key any more")
+    assert str(notices[0].hint).startswith('ALTER TABLE "public"."part" ADD PRIMARY KEY')
 
 
 def test_rows_that_a_policy_hides_are_neither_embedded_nor_counted(
@@ -288,6 +336,16 @@ def test_a_source_that_fails_leaves_its_row_out(parts: Connection, notices: Noti
     found = keys(parts, k=ROWS)
     assert sorted(found) == [i for i in range(ROWS) if i != 5]
     assert notices[0].message.startswith("1 row that passes has no vector of its present text, and is left out: their source fails")
+
+
+def test_a_source_whose_column_is_gone_leaves_its_rows_out(parts: Connection, notices: Notices, refused: Refused) -> None:
+    parts.execute("SELECT pgembed.alter_embedding('part', source => 'body || section'); UPDATE part SET e_hash = NULL")
+    change(parts, [*NEAR[:3], 7])
+    parts.execute("DROP INDEX part_section; ALTER TABLE part DROP COLUMN section CASCADE")
+    assert keys(parts, "exact") == nearest(present(parts, (), without=[*NEAR[:3], 7]))
+    assert "4 rows that pass have no vector of their present text, and are left out: the source of part.e reads" in notices[-1].message
+    like = "SELECT FROM pgembed.search_like(NULL::part, '7', consistency => 'fresh')"
+    refused(parts, "55000", like, message='the source of part.e reads column "section"', hint="source => '...'")
 
 
 # views, chunks, odd keys
