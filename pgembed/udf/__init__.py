@@ -1,12 +1,13 @@
 """udf: the door into PostgreSQL. One function here per PL/Python function of ``sql/functions``; the only room that imports plpy.
 
-`boundary` is the one translator of errors: what the package raises on purpose reaches the user with its SQLSTATE and HINT, everything
-else passes untouched with its traceback.
+`boundary` is the one translator of errors: what the package raises on purpose reaches the user with its SQLSTATE and HINT. PostgreSQL's own
+errors lose the name of their Python class, once or as often as they have crossed a border, and nothing else; a bug keeps its traceback.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -23,6 +24,11 @@ R = TypeVar("R")
 
 # PL/Python puts the exception's type before its message: this name makes it read "ERROR:  pgembed: model ... does not exist".
 _Reported = type("pgembed", (plpy.Error,), {"__module__": "builtins", "__doc__": "An error on its way to the user."})
+
+# The same for what PostgreSQL has said: ERROR:  pgembed: canceling statement ..., not spiexceptions.QueryCanceled: canceling statement ...
+_Said = type("pgembed", (plpy.SPIError,), {"__module__": "builtins", "__doc__": "PostgreSQL's own error on its way to the user."})
+_CLASSES = re.compile(r"((spiexceptions\.\w+|pgembed): )+")
+_READ_ONLY = "25006"
 
 _checked = False
 
@@ -62,8 +68,24 @@ def translated(function: Callable[P, R]) -> Callable[P, R]:
             if error.detail is not None:
                 reported.detail = error.detail
             raise reported from None
+        except plpy.SPIError as error:
+            raise _said(error, function.__name__).with_traceback(error.__traceback__) from None
 
     return call
+
+
+def _said(error: plpy.SPIError, name: str) -> plpy.Error:
+    """PostgreSQL's error as the user reads it; of a standby, and a transaction that only reads, in other words."""
+    if error.sqlstate == _READ_ONLY:
+        standby = plpy.execute("SELECT pg_catalog.pg_is_in_recovery() AS yes")[0]["yes"]
+        where = "this server is a standby, which only reads" if standby else "this transaction may only read"
+        reported: plpy.Error = _Reported(f"{name.lstrip('_')} writes, and {where}")
+        reported.hint = "Call it on the primary server." if standby else "BEGIN READ WRITE begins one that may write."
+        reported.sqlstate = _READ_ONLY
+        return reported
+    said: plpy.Error = _Said(_CLASSES.sub("", str(error), count=1) if _CLASSES.match(str(error)) else str(error))
+    said.sqlstate, said.spidata = error.sqlstate, error.spidata
+    return said
 
 
 def _check_version() -> None:
