@@ -1,4 +1,4 @@
-"""Replication: a standby answers every kind of search, read-only; logical replication calls no model, and says what is of an older text."""
+"""A standby answers every search, read-only; pg_upgrade carries all along; logical replication calls no model, and marks older texts."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_standby_answers_whatever_does_not_write(primary: server.Server) -> No
         for _ in range(60):
             connection.execute(ASKED["a filter"].encode())
         for refused in ("CALL pgembed.refresh('product')", "CALL pgembed.work('product')", "SELECT * FROM pgembed.repair('product')"):
-            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction, match=r"pgembed: [a-z]+ writes, and this server is a standby"):
                 connection.execute(refused.encode())
         assert connection.execute("SHOW application_name").fetchone() == ("",)
     # promoted, it writes
@@ -115,6 +115,59 @@ def test_a_standby_answers_whatever_does_not_write(primary: server.Server) -> No
     with psycopg.connect(primary.url(), autocommit=True) as connection:
         connection.execute("CALL pgembed.refresh('product')")
         assert connection.execute("SELECT stale FROM pgembed.embeddings WHERE table_name = 'product'::regclass").fetchone() == (0,)
+
+
+UPGRADED = """
+    CREATE TABLE "an item" (id int PRIMARY KEY, name text);
+    INSERT INTO "an item" VALUES (1, 'rain jacket'), (2, 'camping stove'), (3, NULL), (4, 'lamp');
+    SELECT pgembed.register_model('short', 'all-minilm-l6-v2', dim => 16, layers => 1);
+    SELECT pgembed.add_embedding('"an item"', 'name', model => 'short', sync => 'manual');
+    CALL pgembed.refresh('"an item"');
+    UPDATE "an item" SET name = 'umbrella' WHERE id = 4;
+    CREATE INDEX ON "an item" USING hnsw (embedding vector_cosine_ops);
+    SELECT pgembed.train_codec('item_sign', '"an item"', 'sign', measure => false);
+    SELECT pgembed.add_code('"an item"', 'item_sign');
+    CALL pgembed.fill_code('"an item"', 'item_sign');
+"""
+# Nothing here may depend on statistics, which pg_upgrade to 15 leaves behind.
+KEPT = (
+    "SELECT * FROM pgembed._embedding ORDER BY 1, 2",
+    'SELECT id, embedding::text, embedding_hash, item_sign::text FROM "an item" ORDER BY id',
+    "SELECT tgname, tgenabled, pg_get_triggerdef(oid), obj_description(oid, 'pg_trigger') FROM pg_trigger"
+    " WHERE tgrelid = '\"an item\"'::regclass ORDER BY 1",
+    "SELECT pg_get_indexdef(indexrelid), indisvalid FROM pg_index WHERE indrelid = '\"an item\"'::regclass ORDER BY 1",
+    "SELECT name, fingerprint, is_default FROM pgembed.models ORDER BY 1, 2",
+    "SELECT name, table_name, method, options FROM pgembed.codecs ORDER BY 1",
+    "SELECT codec, is_active, is_filled, rows FROM pgembed.codes ORDER BY 1",
+    "SELECT table_name::text, rows, fresh, stale, pending, null_source FROM pgembed.embeddings ORDER BY 1",
+    "SELECT (item).id, distance FROM pgembed.search(NULL::\"an item\", 'rain', consistency => 'fresh') ORDER BY rank",
+)
+
+
+def test_pg_upgrade_carries_all_along(primary: server.Server) -> None:
+    """To a cluster of the same version, which it treats as any other: a dump of the schemas, and the tables' files as they are."""
+    with psycopg.connect(primary.url(), autocommit=True) as connection:
+        for statement in filter(str.strip, UPGRADED.split(";\n")):
+            connection.execute(statement.encode())
+        before = [connection.execute(statement.encode()).fetchall() for statement in KEPT]
+    primary.stop()
+    old = primary.data.with_name("data.old")
+    primary.data.rename(old)
+    primary.start(throw_away=True)  # makes a new cluster
+    primary.stop()
+    bindir, room = primary.copy.bindir, primary.folder / "room"
+    postgres.own_folder(room)
+    places = f"-b {bindir} -B {bindir} -d {old} -D {primary.data} -s {room}"
+    upgrade = f"cd {room} && {bindir}/pg_upgrade {places} -U postgres -k"
+    status, said = postgres.run(Path("/bin/sh"), "-c", upgrade)
+    assert status == 0, said
+    primary.start()
+    with psycopg.connect(primary.url(), autocommit=True) as connection:
+        assert [connection.execute(statement.encode()).fetchall() for statement in KEPT] == before
+        connection.execute("UPDATE \"an item\" SET name = 'tent' WHERE id = 1")
+        states = connection.execute('SELECT pgembed.freshness(embedding, embedding_hash) FROM "an item" ORDER BY id').fetchall()
+        assert [row[0] for row in states] == ["stale", "fresh", "null_source", "stale"]
+        connection.execute('CALL pgembed.refresh(\'"an item"\'); DROP TABLE "an item" CASCADE')
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
