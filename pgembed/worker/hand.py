@@ -80,8 +80,10 @@ class Hand(threading.Thread):
                 except psycopg.Error as error:
                     # What can be said of a column is said there.
                     self._rota.does(self._number, None)
+                    # a hand that was in the model hears of a restart when the main thread has said that all is well again
+                    what = "no connection to the database" if self._db is None else "a batch was cut off and is done again"
                     self._close()
-                    self._rota.say(f"no connection to the database: {link.words(error)}; trying again")
+                    self._rota.say(f"{what}: {link.words(error)}" + ("; trying again" if what.startswith("no") else ""))
                     self._rota.pause(backoff.wait())
                 else:
                     if not worked:
