@@ -106,8 +106,10 @@ def _pages(db: Database, column: Column, limit: int) -> Iterator[Held]:
 
 def _claimed(db: Database, column: Column, worker: str, limit: int, embed: Callable[[Held], None]) -> None:
     """The same by claims; at last what others had claimed meanwhile, if they have not embedded it."""
+    # those of now, too: one who gives rows back between our last look for some and the wait is not there to be waited for
+    had_others = bool(_claims(db, column))
     _pass(db, column, worker, limit, embed, with_failed=True)
-    if _wait_for_others(db, column):
+    if _wait_for_others(db, column) or had_others:
         _pass(db, column, worker, limit, embed, with_failed=False)
 
 

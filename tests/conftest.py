@@ -1,6 +1,7 @@
 """Fixtures of all tests. What needs a server takes `db` or `empty_db` and is skipped where PGEMBED_URL names none; `make test` sets it.
 
-The extension is created once, in a template; every test has a clone of it, so a test may do to its database what it likes. A module may say
+The extension is created once, in a template; every test has a clone of it, so a test may do to its database what it likes; clones are made
+and dropped beside the tests (tests/clones.py). A module may say
 `pytestmark = pytest.mark.one_transaction`: then its tests share a clone and a session, and each is a transaction that is rolled back, which
 takes a tenth of the time. What commits, needs a second session or changes what no transaction undoes is marked `own_database` there.
 """
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 import psycopg
 import pytest
+from clones import Clones
 from psycopg import conninfo, sql
 from pytest_postgresql import factories
 
@@ -49,8 +51,6 @@ def _server(name: str, load: Callable[..., None]) -> Any:
 
 installed_server = _server("test", _create_extension)
 bare_server = _server("bare", _create_nothing)
-_installed_clone = factories.postgresql("installed_server")
-_bare_clone = factories.postgresql("bare_server")
 
 
 class Refused(Protocol):
@@ -71,11 +71,63 @@ def server_url() -> str:
     return URL
 
 
+@contextmanager
+def _clones_of(server: Any, opened: list[Clones]) -> Iterator[Clones]:
+    clones = Clones(URL, server.template_dbname)
+    opened.append(clones)
+    yield clones
+    opened.remove(clones)
+    clones.close()
+
+
+@pytest.fixture(scope="session")
+def _opened_clones() -> list[Clones]:
+    return []
+
+
+@pytest.fixture(scope="session")
+def _installed_clones(installed_server: Any, _opened_clones: list[Clones]) -> Iterator[Clones]:
+    with _clones_of(installed_server, _opened_clones) as clones:
+        yield clones
+
+
+@pytest.fixture(scope="session")
+def _bare_clones(bare_server: Any, _opened_clones: list[Clones]) -> Iterator[Clones]:
+    with _clones_of(bare_server, _opened_clones) as clones:
+        yield clones
+
+
+@contextmanager
+def _connected(clones: Clones) -> Iterator[Connection]:
+    name = clones.take()
+    try:
+        with closing(psycopg.connect(URL, dbname=name, autocommit=True)) as connection:
+            yield connection
+    finally:
+        clones.give_back(name)
+
+
 @pytest.fixture
-def roles(server_url: str) -> Iterator[list[str]]:
+def _installed_clone(_installed_clones: Clones) -> Iterator[Connection]:
+    with _connected(_installed_clones) as connection:
+        yield connection
+
+
+@pytest.fixture
+def _bare_clone(_bare_clones: Clones) -> Iterator[Connection]:
+    with _connected(_bare_clones) as connection:
+        yield connection
+
+
+@pytest.fixture
+def roles(server_url: str, _opened_clones: list[Clones]) -> Iterator[list[str]]:
     """Roles to drop after the test's database is gone."""
     made: list[str] = []
     yield made
+    if not made:
+        return
+    for clones in _opened_clones:
+        clones.wait()
     with psycopg.connect(server_url, autocommit=True) as connection:
         for role in reversed(made):
             connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
@@ -120,7 +172,6 @@ def db(server_url: str, roles: list[str], request: pytest.FixtureRequest) -> Ite
         common.execute("DEALLOCATE ALL")
         return
     connection: Connection = request.getfixturevalue("_installed_clone")
-    connection.autocommit = True
     yield connection
 
 
@@ -128,7 +179,6 @@ def db(server_url: str, roles: list[str], request: pytest.FixtureRequest) -> Ite
 def empty_db(server_url: str, roles: list[str], request: pytest.FixtureRequest) -> Connection:
     """A connection in autocommit mode to a fresh database without the extension."""
     connection: Connection = request.getfixturevalue("_bare_clone")
-    connection.autocommit = True
     return connection
 
 

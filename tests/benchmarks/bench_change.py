@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     options = parser.parse_args()
     if options.quick:
-        options.rows, options.seconds = 4_000, 2.0
+        options.rows, options.seconds = 2_500, 0.5
     url = os.environ["PGEMBED_URL"]
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {DATABASE}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import corpora
@@ -59,6 +59,22 @@ LADDER: tuple[tuple[str, dict[str, Any]], ...] = (
     ("opq", {"bytes": 48}),
     ("opq", {"bytes": 96}),
 )
+# One of each family, over vectors of so many dimensions: each is trained in a moment.
+QUICK_DIM = 96
+QUICK: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("sign", {"centered": True}),
+    ("thermometer", {"bits": 2}),
+    ("recurrent", {"bits": 2}),
+    ("rabitq", {"bits": 1}),
+    ("matryoshka", {"dims": 48}),
+    ("pca", {"dims": 48}),
+    ("leanvec", {"dims": 48}),
+    ("mpad", {"dims": 8}),
+    ("int8", {}),
+    ("lvq", {"bits": 4}),
+    ("pq", {"bytes": 24}),
+    ("opq", {"bytes": 24}),
+)
 # FAISS's codec -> ours that it is held against.
 PEERS = {
     "faiss PQ24": "pq bytes=24",
@@ -99,13 +115,13 @@ def recalls(below: NDArray[Any], same: NDArray[Any]) -> tuple[list[float], int |
     return [at(kept) for kept in KEPT], low
 
 
-def ours(corpus: corpora.Corpus, wanted: set[str]) -> Iterator[Row]:
-    """Every codec of the ladder."""
+def ours(corpus: corpora.Corpus, wanted: set[str], ladder: Sequence[tuple[str, dict[str, Any]]] = LADDER) -> Iterator[Row]:
+    """Every codec of a ladder."""
     rng = np.random.default_rng(1)
     rows = corpus.documents
     sample = rows[np.sort(rng.choice(len(rows), min(SAMPLE, len(rows)), replace=False))]
     truth = corpus.truth()
-    for method, options in LADDER:
+    for method, options in ladder:
         if wanted and method not in wanted:
             continue
         name = " ".join([method, *(f"{key}={str(value).lower()}" for key, value in options.items())])
@@ -184,11 +200,13 @@ def main() -> None:
     parser.add_argument("--no-faiss", action="store_true")
     options = parser.parse_args()
     wanted = {name for name in options.only.split(",") if name}
-    size = {"rows": 600, "queries": 20} if options.quick else {}
+    size = {"rows": 300, "queries": 20} if options.quick else {}
     for which in options.corpora.split(","):
         corpus = (corpora.packages if which == "packages" else corpora.papers)(**size)
+        if options.quick:
+            corpus = corpus.cut(QUICK_DIM)
         lines: list[Row] = []
-        sources = [ours(corpus, wanted)]
+        sources = [ours(corpus, wanted, QUICK if options.quick else LADDER)]
         if not options.no_faiss and not options.quick:
             sources.append(faiss_rows(corpus, wanted))
         for source in sources:

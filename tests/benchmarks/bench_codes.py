@@ -208,8 +208,9 @@ def fastest(
 def columns(rows: int, queries: int, quick: bool) -> Iterator[corpora.Corpus]:
     """Three columns: a transformer's, a static model's, and one in which nothing is alike."""
     yield corpora.packages(rows, queries)
-    if not quick:
-        yield static(rows, queries)
+    if quick:
+        return
+    yield static(rows, queries)
     rng = np.random.default_rng(4)
     made = rng.standard_normal((rows + queries, 384)).astype(np.float32)
     made /= np.linalg.norm(made, axis=1, keepdims=True)
@@ -282,7 +283,7 @@ def main() -> None:
     options = parser.parse_args()
     parts = options.only.split(",")
     if options.quick:
-        options.rows, options.queries = 2_000, 20
+        options.rows, options.queries = 300, 20
     with psycopg.connect(os.environ["PGEMBED_URL"], autocommit=True, prepare_threshold=2) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pgembed CASCADE")
         corpus = corpora.packages(options.rows, options.queries)

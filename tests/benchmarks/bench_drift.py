@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import bench_quality
+import bench_static
 import corpora
 import numpy as np
 import report
 
 from pgembed import errors, models
 from pgembed.codes.queries import part_of
-from pgembed.models import distill
+from pgembed.models import distill, static_folder
 from pgembed.models.static import Static
 from pgembed.spaces import compensating, fitting, lowrank, measuring
 
@@ -56,10 +57,15 @@ class Space:
         return Space(f"{self.name}, {dim} dims", first(self.papers), first(self.parts), first(self.titles))
 
 
-def static_model(place: Path) -> Static:
-    """A static model that knows no corpus, distilled for this."""
-    teacher = cast("distill.Teacher", models.load(TEACHER, prompts=False))
-    info = distill.distill(teacher, name="bench-drift", target=place, report=lambda line: print(f"  {line}")).info
+def static_model(place: Path, quick: bool) -> Static:
+    """A static model that knows no corpus, distilled for this; a quick one is made of random numbers."""
+    if quick:
+        (place / "source").mkdir()
+        source = bench_static.folder(place / "source")
+        info = static_folder.install_folder(source, place, "bench-drift", source_label="a benchmark")
+    else:
+        teacher = cast("distill.Teacher", models.load(TEACHER, prompts=False))
+        info = distill.distill(teacher, name="bench-drift", target=place, report=lambda line: print(f"  {line}")).info
     return Static(info, (place / "bench-drift" / "current").resolve())
 
 
@@ -82,7 +88,7 @@ def measure(old: Space, new: Space) -> list[list[report.Cell]]:
     return lines
 
 
-def drift(rows: int, sample: int, queries: int) -> None:
+def drift(rows: int, sample: int, queries: int, quick: bool) -> None:
     """The table of maps."""
     found, _ = corpora.arxiv(rows)
     papers = [paper["abstract"] for paper in found]
@@ -92,7 +98,7 @@ def drift(rows: int, sample: int, queries: int) -> None:
     parts = [part_of(text, chance) for text in papers[queries : queries + sample]]
     whole = Space("MiniLM", *(corpora._vectors(texts, TEACHER) for texts in (papers, parts, titles)))
     with tempfile.TemporaryDirectory() as place:
-        static = static_model(Path(place))
+        static = static_model(Path(place), quick)
         distilled = Space("static", *(static.encode(texts).vectors for texts in (papers, parts, titles)))
     short = whole.cut(SHORT)
     lines = [line for old, new in ((whole, distilled), (distilled, whole), (whole, short), (short, whole)) for line in measure(old, new)]
@@ -105,11 +111,11 @@ def drift(rows: int, sample: int, queries: int) -> None:
     )
 
 
-def adapters(seeds: int) -> None:
-    """What labels gain."""
+def adapters(seeds: int, most: int | None) -> None:
+    """What labels gain, of so many queries of each corpus."""
     lines: list[list[report.Cell]] = []
     for name, qrels in bench_quality.SETS:
-        labelled = _labelled(name, qrels)
+        labelled = _labelled(name, qrels, most)
         if labelled is None:
             continue
         found: list[list[float]] = []
@@ -128,16 +134,18 @@ def adapters(seeds: int) -> None:
         report.show("adapters", "Adapters of rank 8 from labels, held-back queries", header, lines, f"means of {seeds} divisions")
 
 
-def _labelled(name: str, qrels: str) -> lowrank.Labelled | None:
+def _labelled(name: str, qrels: str, most: int | None) -> lowrank.Labelled | None:
     """A corpus with labels; None where it is not there."""
     folder = corpora.DATA / "ir" / name
     if not folder.is_dir():
         print(f"skipped: needs labelled queries, and {folder} is not there")
         return None
     documents, queries, relevance = bench_quality.read(folder, qrels)
+    if most is not None:
+        documents = documents[: 5 * most]
     place = {key: at for at, (key, _) in enumerate(documents)}
     near = {key: [place[one] for one, grade in relevance[key].items() if grade > 0 and one in place] for key, _ in queries}
-    asked = [(key, text) for key, text in queries if near[key]]
+    asked = [(key, text) for key, text in queries if near[key]][:most]
     vectors = [corpora._vectors([text for _, text in texts], TEACHER) for texts in (asked, documents)]
     return lowrank.Labelled(vectors[0], vectors[1], [near[key] for key, _ in asked], [[] for _ in asked])
 
@@ -151,14 +159,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     options = parser.parse_args()
     if options.quick:
-        options.rows, options.sample, options.queries, options.seeds = 600, 300, 100, 1
+        options.rows, options.sample, options.queries, options.seeds = 120, 60, 20, 1
     try:
         models.info(TEACHER)
     except errors.PgembedError as error:
         print(f"skipped: {error.message}")
         return
-    drift(options.rows, options.sample, options.queries)
-    adapters(options.seeds)
+    drift(options.rows, options.sample, options.queries, options.quick)
+    adapters(options.seeds, 30 if options.quick else None)
 
 
 if __name__ == "__main__":

@@ -85,8 +85,12 @@ def plain(name: str, found: list[str]) -> float:
     return len(found) / (time.perf_counter() - begun)
 
 
-def rate(db: Connection, url: str, model: str, found: list[str], count: int) -> tuple[float, int]:
-    """Rows a second of so many workers that have their models loaded, and how often a row was written."""
+def rate(db: Connection, url: str, model: str, found: list[str], count: int, rest: float) -> tuple[float, int]:
+    """Rows a second of so many workers that have their models loaded, and how often a row was written.
+
+    Args:
+        rest: seconds until backends have told their counts, which they do now and then.
+    """
     db.execute("CREATE TABLE thing (id int PRIMARY KEY, body text)")
     db.execute("SELECT pgembed.add_embedding('thing', 'body', %s, sync => 'queued')", [model])
     db.execute("INSERT INTO thing SELECT -n, 'to load the model ' || n FROM generate_series(1, %s) AS n", [100 * count])
@@ -97,7 +101,7 @@ def rate(db: Connection, url: str, model: str, found: list[str], count: int) -> 
     with workers(db, url, count):
         db.execute("UPDATE thing SET body = body || '.' WHERE id < 0")
         until(db, fresh)
-        time.sleep(1.5)
+        time.sleep(rest)
         before = counted(db, updates)
         with db.cursor().copy("COPY thing (id, body) FROM STDIN") as copy:
             for number, text in enumerate(found):
@@ -105,8 +109,7 @@ def rate(db: Connection, url: str, model: str, found: list[str], count: int) -> 
         begun = time.perf_counter()
         until(db, fresh)
         took = time.perf_counter() - begun
-    # backends tell their counts now and then
-    time.sleep(1.5)
+    time.sleep(rest)
     written = counted(db, updates) - before
     db.execute("SELECT pgembed.drop_embedding('thing', 'embedding')")
     db.execute("DROP TABLE thing")
@@ -120,7 +123,7 @@ def counted(db: Connection, statement: str) -> int:
 
 
 def transactions(url: str, seconds: int, rounds: int) -> float:
-    """Transactions a second of 16 clients that insert one row each."""
+    """Transactions a second of 16 clients that insert one row each; in no seconds each makes a few."""
     system = postgres.Postgres.find()
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write("INSERT INTO written (body) VALUES ('x');\n")
@@ -134,8 +137,7 @@ def transactions(url: str, seconds: int, rounds: int) -> float:
                 str(CLIENTS),
                 "-j",
                 "2",
-                "-T",
-                str(seconds),
+                *(("-T", str(seconds)) if seconds else ("-t", "10")),
                 "-f",
                 script.name,
                 url,
@@ -187,13 +189,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", choices=("rate", "waking"))
     options = parser.parse_args()
-    rows, seconds, rounds = (200, 1, 1) if options.quick else (options.rows, options.seconds, options.rounds)
+    rows, seconds, rounds, rest = (40, 0, 1, 0.0) if options.quick else (options.rows, options.seconds, options.rounds, 1.5)
     url = os.environ.get("PGEMBED_URL")
     if not url:
         raise SystemExit("PGEMBED_URL is not set: PGEMBED_URL=$(make -s url) python tests/benchmarks/bench_worker.py")
     runs: list[Callable[[Connection, str], None]] = []
     if options.only != "waking":
-        runs.append(lambda db, own: rates(db, own, options.model, rows))
+        runs.append(lambda db, own: rates(db, own, options.model, rows, rest))
     if options.only != "rate":
         runs.append(lambda db, own: waking(db, own, seconds, rounds))
     with database(url) as own, psycopg.connect(own, autocommit=True) as db:
@@ -202,12 +204,12 @@ def main() -> None:
             run(db, own)
 
 
-def rates(db: Connection, url: str, model: str, rows: int) -> None:
+def rates(db: Connection, url: str, model: str, rows: int, rest: float) -> None:
     """Workers against the model by itself."""
     found = texts(rows)
     alone = plain(model, found)
-    one, once = rate(db, url, model, found, 1)
-    two, twice = rate(db, url, model, found, 2)
+    one, once = rate(db, url, model, found, 1, rest)
+    two, twice = rate(db, url, model, found, 2, rest)
     again = plain(model, found[: rows // 4])
     report.show(
         "worker_rate",

@@ -48,6 +48,11 @@ class Corpus:
         """The k nearest rows of each query by cosine, nearest first: int64, shape (m, k)."""
         return np.stack([np.argsort(-row, kind="stable")[:k] for row in self.queries @ self.documents.T])
 
+    def cut(self, dim: int) -> Corpus:
+        """The first dimensions of all vectors, of length 1 again."""
+        parts = [rows[:, :dim] for rows in (self.documents, self.queries, self.examples)]
+        return Corpus(self.name, self.texts, *(rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in parts))
+
 
 def packages(rows: int = ROWS, queries: int = QUERIES, model: str = MODEL) -> Corpus:
     """Debian's packages; as many rows as there are, at most ``rows``."""
@@ -70,7 +75,7 @@ def packages(rows: int = ROWS, queries: int = QUERIES, model: str = MODEL) -> Co
 def papers(rows: int = ROWS, queries: int = QUERIES, model: str = MODEL, data: Path = DATA) -> Corpus:
     """Abstracts of arXiv, the first ``rows`` of the data's uniform sample; of its last part those whose titles are not asked for."""
     found, titles = arxiv(rows, queries, data)
-    return _embedded("papers", [paper["abstract"] for paper in found], titles[:queries], titles[queries:], model)
+    return _embedded("papers", [paper["abstract"] for paper in found], titles[:queries], titles[queries:][:rows], model)
 
 
 def arxiv(rows: int, queries: int = QUERIES, data: Path = DATA) -> tuple[list[dict[str, str]], list[str]]:

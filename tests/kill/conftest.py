@@ -6,13 +6,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import shifted
 from kill import proof
 from kill.scene import Open, Scene
-from kill.support import SETTINGS, Mortal
+from kill.support import SETTINGS, Mortal, adopting
 
 from pgembed import postgres, server
 
@@ -37,6 +38,12 @@ def mortal(folder: Path, models: dict[str, proof.Expected]) -> Iterator[Mortal]:
     if not os.environ.get("PGEMBED_URL"):
         pytest.skip("PGEMBED_URL is not set: `make test` installs what this needs and sets it")
     own = server.Server(folder, system=postgres.Postgres.find(server.default_home()))
+    with adopting(), _started(own, folder, models) as made:
+        yield made
+
+
+@contextmanager
+def _started(own: server.Server, folder: Path, models: dict[str, proof.Expected]) -> Iterator[Mortal]:
     try:
         own.start(throw_away=True, listen="")
         for name, value in SETTINGS.items():

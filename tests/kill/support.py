@@ -5,6 +5,7 @@ Nothing here ends a process that it has not started: workers are children of the
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import random
@@ -13,7 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ SHARES = {"worker": 90, "call": 40, "writer": 30, "change": 34, "chunked": 6, "p
 PATIENCE = 60.0
 # A worker's claims last so long after its death, where its backend does not end with it.
 LEASE = 2
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 # As of a server that matters: what is committed survives the death of any process. Only a death of the machine is not provided for.
 SETTINGS = {
@@ -81,6 +84,24 @@ def children(pid: int) -> list[int]:
     return [one for one in found if parent(one) == pid]
 
 
+@contextmanager
+def adopting() -> Iterator[None]:
+    """Be the parent of processes that theirs has left, so that `bury` can take note of their end; whoever else does may take a second."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def bury(pids: Iterable[int]) -> None:
+    """Take note of the end of children of ours: until then a server that is started takes them for alive."""
+    for pid in pids:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
 class Mortal:
     """A server that may be killed; ``db`` is a session on it, another one after each death."""
 
@@ -128,12 +149,14 @@ class Mortal:
                     except ProcessLookupError:
                         continue
             time.sleep(0.01)
+        bury((first, *others))
         self.db.close()
         command = (self._own.copy.bindir / "pg_ctl", "start", "-D", self._own.data, "-l", self._own.log, "-w", "-t", "60")
         status, said = postgres.run(*command)
         while status != 0 and time.monotonic() < end:
             # the memory that processes share is still held by threads of one that has ended
             time.sleep(0.05)
+            bury((first, *others))
             status, said = postgres.run(*command)
         assert status == 0, said
         self.db = self.connect()
@@ -164,7 +187,7 @@ class Caller(threading.Thread):
     def __init__(self, mortal: Mortal, statement: str) -> None:
         super().__init__(daemon=True)
         self._mortal = mortal
-        self._statement = statement
+        self.statement = statement
         self._stop_asked = threading.Event()
         self.errors: list[str] = []
         self.pid = 0
@@ -180,11 +203,11 @@ class Caller(threading.Thread):
                     session = self._mortal.connect()
                     self.pid = session.info.backend_pid
                 self.is_calling = True
-                session.execute(self._statement.encode())
+                session.execute(self.statement.encode())
                 self.calls += 1
             except psycopg.Error as error:
                 if not is_lost(error):
-                    self.errors.append(f"{self._statement}: {error.sqlstate} {error}")
+                    self.errors.append(f"{self.statement}: {error.sqlstate} {error}")
                 if session is not None and session.closed:
                     session = None
             finally:
@@ -197,7 +220,7 @@ class Caller(threading.Thread):
         """Stop; it must not have met any error but deaths."""
         self._stop_asked.set()
         self.join(PATIENCE)
-        assert not self.is_alive(), f"{self._statement} hangs"
+        assert not self.is_alive(), f"{self.statement} hangs"
         assert not self.errors, self.errors
 
 

@@ -7,6 +7,9 @@ from kill.scene import Open
 from kill.support import pause, portions, wait_until
 from kill.writers import POISON
 
+HAND = "^pgembed worker .*: "
+AT_WORK = "SELECT EXISTS (SELECT FROM pgembed._claim WHERE pid = ANY (%s) AND EXISTS (SELECT FROM pg_stat_get_activity(pid)))"
+
 
 @pytest.mark.parametrize(("seed", "kills"), portions("call", 20))
 def test_calls_that_embed_die(scene: Open, seed: int, kills: int) -> None:
@@ -17,15 +20,26 @@ def test_calls_that_embed_die(scene: Open, seed: int, kills: int) -> None:
     for statement in ("CALL pgembed.refresh('doc', batch_size => 20)", "CALL pgembed.work(batch_size => 10)"):
         here.call(statement)
     wait_until(worker.is_ready, "the start of a worker")
+
+    def is_at_work() -> bool:
+        """A call has come to its end, or has rows in hand."""
+        calling = [caller.pid for caller in here.callers if caller.is_calling]
+        found = here.mortal.db.execute(AT_WORK, [calling]).fetchone()
+        return found == (True,) or any(caller.calls for caller in here.callers)
+
+    def able() -> dict[int, str]:
+        """Who can be killed: those who call, and a hand of the worker."""
+        found = {caller.pid: caller.statement for caller in here.callers if caller.is_calling}
+        found |= dict(
+            here.mortal.db.execute("SELECT pid, 'worker' FROM pg_stat_activity WHERE application_name ~ %s LIMIT 1", [HAND]).fetchall()
+        )
+        return {pid: who for pid, who in found.items() if here.mortal.is_backend(pid)}
+
     for number in range(kills):
-        wait_until(lambda: any(caller.calls for caller in here.callers), "a call")
+        wait_until(is_at_work, "a call that is at work")
         waited = pause(drawn, 0.4)
-        sessions = [caller.pid for caller in here.callers if caller.is_calling]
-        hands = here.mortal.db.execute("SELECT pid FROM pg_stat_activity WHERE application_name ~ '^pgembed worker .*: '").fetchall()
-        victim = drawn.choice([*sessions, *(row[0] for row in hands[:1])] or [here.callers[0].pid])
-        if not here.mortal.is_backend(victim):
-            victim = drawn.choice([row[0] for row in hands])
-        who = "worker" if victim not in sessions else here.callers[sessions.index(victim)]._statement
+        wait_until(lambda: bool(able()), "a backend that can be killed")
+        victim, who = drawn.choice(list(able().items()) or [(here.callers[0].pid, here.callers[0].statement)])
         here.mortal.kill_backend(victim)
         here.prove(f"{number}: a backend of {who} after {waited:.3f} s")
         for caller in here.callers:

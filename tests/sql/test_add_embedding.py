@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from support import Connection, Refused, counts, objects, states
 
+pytestmark = pytest.mark.one_transaction
+
 
 def test_add_embedding_makes_a_column_of_the_models_dimension_and_nothing_is_embedded(product: Connection) -> None:
     kind = product.execute(
@@ -242,6 +244,7 @@ def test_a_source_means_for_ever_what_it_meant_when_it_was_declared(db: Connecti
     assert db.execute("SELECT embedding = pgembed.embed('mine a') FROM t").fetchone() == (True,)
 
 
+@pytest.mark.own_database
 def test_a_function_in_a_source_sees_the_path_of_its_declaration_everywhere(db: Connection) -> None:
     db.execute(
         "CREATE SCHEMA words; CREATE TABLE words.synonym (word text, other text); INSERT INTO words.synonym VALUES ('tent', 'shelter')"

@@ -6,6 +6,8 @@ import psycopg
 import pytest
 from support import AsRole, Connection, MakeRole, Notices, Refused, counts, objects, states
 
+pytestmark = pytest.mark.one_transaction
+
 
 def test_adopted_vectors_are_searched_as_they_are(given: Connection) -> None:
     given.execute("SELECT pgembed.adopt_embedding('given', 'e', 'all-minilm-l6-v2')")

@@ -6,6 +6,8 @@ import psycopg
 import pytest
 from support import Connection, Notices, Refused, states
 
+pytestmark = pytest.mark.one_transaction
+
 TEXT = (
     "Dr. Who came, at 3.14 p.m., to the U.S. He left.\r\n\r\n"
     "Ça va\u00a0? 👩‍👩‍👧‍👦 Oui, e\u0301te\u0301!\n- item one\n- item two\n\n今日は雨です。行こう。「はい。」と言った。 The end"

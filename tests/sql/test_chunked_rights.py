@@ -6,6 +6,8 @@ import psycopg
 import pytest
 from support import AsRole, Connection, MakeRole, found_chunks
 
+pytestmark = pytest.mark.one_transaction
+
 
 def test_who_may_read_the_table_may_read_its_chunks_and_nobody_else(db: Connection, make_role: MakeRole, as_role: AsRole) -> None:
     owner, reader, stranger = make_role("owner"), make_role("reader"), make_role("stranger")

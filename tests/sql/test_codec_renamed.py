@@ -7,6 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.one_transaction
+
 Connection = psycopg.Connection[Any]
 
 # By SQL and by Python, of bits, of bytes and of halfvec.
@@ -102,6 +104,7 @@ def test_codes_are_searched_filled_and_dropped_under_new_names(shop: Connection,
     assert left == []
 
 
+@pytest.mark.own_database
 def test_whoever_writes_through_a_view_is_served_after_the_schema_was_renamed(
     shop: Connection, make_role: Any, as_role: Any, connect: Any
 ) -> None:
@@ -120,6 +123,7 @@ def test_whoever_writes_through_a_view_is_served_after_the_schema_was_renamed(
     assert session.execute("SELECT code = store.by_pq(e) FROM store.plain").fetchone() == (True,)
 
 
+@pytest.mark.own_database
 def test_a_schema_of_somebody_elses_does_not_become_the_codecs(shop: Connection, make_role: Any, as_role: Any, refused: Any) -> None:
     mallory = make_role("mallory")
     shop.execute("DROP FUNCTION shop.by_turned CASCADE")

@@ -9,6 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.one_transaction
+
 Connection = psycopg.Connection[Any]
 Refused = Callable[..., psycopg.Error]
 Notices = list[Any]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from support import AsRole, Connection, MakeRole, Refused, states
 
+pytestmark = pytest.mark.one_transaction
+
 
 @pytest.mark.parametrize(
     "statement",

@@ -6,6 +6,8 @@ import psycopg
 import pytest
 from support import Connection, Notices, Refused, counts, objects, states
 
+pytestmark = pytest.mark.one_transaction
+
 
 def test_a_changed_text_makes_its_row_stale_and_keeps_its_vector(fresh: Connection) -> None:
     before = fresh.execute("SELECT embedding FROM product WHERE id = 2").fetchone()

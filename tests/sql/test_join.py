@@ -8,6 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.one_transaction
+
 Connection = psycopg.Connection[Any]
 
 

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.one_transaction
+
 Connection = psycopg.Connection[Any]
 AsRole = Callable[[Connection, str], AbstractContextManager[None]]
 

@@ -11,6 +11,8 @@ from support import AsRole, Connection, MakeRole, Refused
 
 from pgembed import models
 
+pytestmark = pytest.mark.one_transaction
+
 BASE = "all-minilm-l6-v2"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from support import AsRole, Connect, Connection, MakeRole, Notices, Refused
 
+pytestmark = pytest.mark.one_transaction
+
 BASE = "all-minilm-l6-v2"
 
 
@@ -98,6 +100,7 @@ def test_other_options_make_a_revision_that_the_name_points_to(db: Connection, n
     assert one(db, "SELECT count(*) FROM pgembed._model") == 2
 
 
+@pytest.mark.own_database
 def test_a_column_keeps_the_revision_that_it_was_made_with(product: Connection, connect: Connect) -> None:
     first = register(product, "small", more="dim => 128")
     product.execute("SELECT pgembed.alter_embedding('product', model => 'small')")
@@ -301,6 +304,7 @@ def test_a_cast_of_somebodys_type_is_not_run(db: Connection, refused: Refused, m
     assert one(db, "SELECT count(*) FROM e.ran") == 0
 
 
+@pytest.mark.own_database
 def test_a_damaged_basis_is_seen(db: Connection, refused: Refused, connect: Connect) -> None:
     register(db, "turned", more="basis => 'rotation'")
     zeros = "decode(repeat('00', 4 * dim * dim), 'hex')"
@@ -346,6 +350,7 @@ def test_an_installed_model_is_removed_on_the_servers_machine(db: Connection, re
     refused(db, "22004", "SELECT pgembed.drop_model(NULL)", message="name is NULL")
 
 
+@pytest.mark.own_database
 def test_a_rollback_undoes_a_registration(db: Connection, refused: Refused) -> None:
     db.execute("BEGIN")
     register(db, "small", more="dim => 128")

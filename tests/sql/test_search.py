@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from support import EAST, Connection, Notices, explained, grow, names
 
+pytestmark = pytest.mark.one_transaction
+
 
 def test_search_returns_typed_rows_with_distance_and_rank(spots: Connection) -> None:
     found = spots.execute(
@@ -109,6 +111,7 @@ def test_search_is_in_the_order_of_rank_without_order_by(spots: Connection) -> N
     assert ranks == [(1,), (2,), (3,), (4,), (5,)]
 
 
+@pytest.mark.own_database
 def test_settings_of_the_index_scan_are_put_back(spots: Connection) -> None:
     grow(spots)
     assert explained(spots, f"NULL::spot, {EAST}")["path"] == "index"
@@ -119,6 +122,7 @@ def test_settings_of_the_index_scan_are_put_back(spots: Connection) -> None:
         assert spots.execute("SHOW hnsw.iterative_scan").fetchone() == ("off",)
 
 
+@pytest.mark.own_database
 def test_search_runs_in_a_read_only_transaction(spots: Connection) -> None:
     with spots.transaction():
         spots.execute("SET TRANSACTION READ ONLY")

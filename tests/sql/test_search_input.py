@@ -6,6 +6,8 @@ import psycopg
 import pytest
 from support import EAST, Connection, Refused, names
 
+pytestmark = pytest.mark.one_transaction
+
 
 @pytest.mark.parametrize("k", [0, -1])
 def test_k_must_be_positive(spots: Connection, refused: Refused, k: int) -> None:
@@ -93,6 +95,7 @@ def test_an_error_of_the_filter_at_run_time_is_postgresqls_own(spots: Connection
         spots.execute(f"SELECT * FROM pgembed.search(NULL::spot, {EAST}, filter => '1 / (size - 10) > 0')")
 
 
+@pytest.mark.own_database
 def test_a_filter_cannot_write(spots: Connection) -> None:
     spots.execute("CREATE FUNCTION wipe() RETURNS boolean LANGUAGE plpgsql AS 'BEGIN DELETE FROM spot; RETURN true; END'")
     names(spots, f"{EAST}, filter => 'size > 0 OR wipe()'")

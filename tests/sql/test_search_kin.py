@@ -7,6 +7,8 @@ import json
 import pytest
 from support import EAST, AsRole, Connection, MakeRole, Notices, Refused, names
 
+pytestmark = pytest.mark.one_transaction
+
 
 def test_search_like_leaves_the_row_itself_out(spots: Connection) -> None:
     found = spots.execute("SELECT (item).name, rank FROM pgembed.search_like(NULL::spot, '1', k => 2)").fetchall()
@@ -142,6 +144,7 @@ def test_row_security_is_part_of_the_filter_before_k_is_chosen(spots: Connection
         assert names(spots, f"{EAST}, k => 1") == ["up"]
 
 
+@pytest.mark.own_database
 def test_a_leaky_filter_does_not_see_hidden_rows(spots: Connection, make_role: MakeRole, as_role: AsRole, notices: Notices) -> None:
     bob = make_role("bob")
     spots.execute(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from support import EAST, Connection, Notices, names
 
+pytestmark = pytest.mark.one_transaction
+
 WEIRD = '"We""ird Table"'
 
 

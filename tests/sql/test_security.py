@@ -9,6 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.one_transaction
+
 Connection = psycopg.Connection[Any]
 Refused = Callable[..., psycopg.Error]
 AsRole = Callable[[Connection, str], AbstractContextManager[None]]
@@ -87,6 +89,7 @@ def test_a_refused_write_leaves_nothing_behind_for_the_next_call(spots: Connecti
     assert spots.execute("SELECT count(*) FROM pgembed.embeddings").fetchone() == (1,)
 
 
+@pytest.mark.own_database
 def test_a_caller_of_somebodys_security_definer_function_has_its_rights_and_no_more(
     spots: Connection, bob: str, mallory: str, as_role: AsRole, refused: Refused
 ) -> None:
@@ -198,6 +201,7 @@ def test_the_trigger_evaluates_the_source_as_the_owner_whoever_writes(
 ESCAPES = ["RESET ROLE", "SET ROLE postgres", "SET SESSION AUTHORIZATION postgres", "RESET SESSION AUTHORIZATION"]
 
 
+@pytest.mark.own_database
 @pytest.mark.parametrize("escape", ESCAPES)
 def test_a_source_cannot_take_the_rights_of_the_superuser_who_refreshes(db: Connection, mallory: str, as_role: AsRole, escape: str) -> None:
     with as_role(db, mallory):
@@ -238,6 +242,7 @@ def test_a_source_function_that_was_changed_is_not_evaluated_for_others(
     assert db.execute("SELECT rolsuper FROM pg_roles WHERE rolname = %s", [mallory]).fetchone() == (False,)
 
 
+@pytest.mark.own_database
 def test_a_source_that_changes_its_own_function_is_not_evaluated_a_second_time(db: Connection, mallory: str, as_role: AsRole) -> None:
     with as_role(db, mallory):
         db.execute(
@@ -323,6 +328,7 @@ def test_a_column_that_became_of_such_a_type_is_not_read(impostor: Connection, m
     assert impostor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = %s", [mallory]).fetchone() == (False,)
 
 
+@pytest.mark.own_database
 def test_a_hash_column_that_became_of_another_type_is_not_read(db: Connection, mallory: str, as_role: AsRole) -> None:
     with as_role(db, mallory):
         db.execute(

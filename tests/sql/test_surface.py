@@ -10,6 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.one_transaction
+
 Connection = psycopg.Connection[Any]
 
 # Members of the extension, as the catalogs have them.

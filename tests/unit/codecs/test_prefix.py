@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,12 @@ def trained(method: str, metric: str = "cosine", dims: int | None = 8, queries: 
     return codecs.train(method, rows_of(500, seed=1, unit=unit), Space(DIM, metric), {"dims": dims}, asked)
 
 
+@cache
+def kept(method: str, metric: str) -> Any:
+    """One codec of each kind, for tests that only read it."""
+    return trained(method, metric)
+
+
 def matrix_of(codec: Any) -> Any:
     return codec.arrays.get("matrix", np.eye(DIM, dtype=np.float32)[: codec.shape.length]).astype(np.float64)
 
@@ -52,7 +59,7 @@ def found(codec: Any, queries: Any, rows: Any, candidates: int = 20) -> float:
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_code_is_a_prefix_in_a_basis_as_float16(method: str, metric: str) -> None:
-    codec, rows = trained(method, metric), rows_of(50)
+    codec, rows = kept(method, metric), rows_of(50)
     codes = codec.encode(rows)
     short = rows.astype(np.float64) @ matrix_of(codec).T
     if metric == "cosine":
@@ -66,7 +73,7 @@ def test_a_code_is_a_prefix_in_a_basis_as_float16(method: str, metric: str) -> N
 @pytest.mark.parametrize("method", METHODS)
 def test_distances_are_those_of_the_prefixes(method: str, metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefix, "_PAGE_BYTES", 4 * 8 * 16)  # several pages, the last one not full
-    codec, rows, queries = trained(method, metric), rows_of(50), rows_of(7, seed=2, unit=False)
+    codec, rows, queries = kept(method, metric), rows_of(50), rows_of(7, seed=2, unit=False)
     codes, matrix = codec.encode(rows), matrix_of(codec)
     short, asked = rows @ matrix.T, queries @ matrix.T
     expected = exact(metric, asked, short)
@@ -127,7 +134,7 @@ def test_dims_out_of_range(method: str, dims: Any) -> None:
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_vector_has_one_code_and_a_codec_is_kept_as_bytes(method: str, metric: str) -> None:
-    codec, rows = trained(method, metric), rows_of(64)
+    codec, rows = kept(method, metric), rows_of(64)
     again = codecs.load(codec.packed)
     assert (again.fingerprint, again.shape) == (trained(method, metric).fingerprint, codec.shape)
     np.testing.assert_array_equal(again.encode(rows), np.concatenate([codec.encode(row[None]) for row in rows]))
