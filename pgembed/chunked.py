@@ -160,7 +160,8 @@ def _granted(db: Database, oid: int) -> Sequence[Row]:
     """Privileges on a table, and on its columns, of others than its owner."""
     return db.execute(
         "SELECT p.attname, g.privilege_type AS privilege, g.is_grantable AS grantable,"
-        " CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) END AS grantee"
+        " CASE WHEN g.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC'"
+        " ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) END AS grantee"
         " FROM (SELECT NULL::pg_catalog.name AS attname, c.relacl AS acl FROM pg_catalog.pg_class AS c WHERE c.oid = $1"
         " UNION ALL SELECT a.attname, a.attacl FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = $1 AND NOT a.attisdropped) AS p"
         " CROSS JOIN LATERAL pg_catalog.aclexplode(p.acl) AS g"
@@ -180,7 +181,8 @@ def must_be_ours(db: Database, column: Column) -> None:
     chunks = column.chunks
     found = db.execute(
         "SELECT pg_catalog.string_agg(pg_catalog.quote_ident(p.polname), ', ' ORDER BY p.polname) AS names FROM pg_catalog.pg_policy AS p"
-        " WHERE p.polrelid = pg_catalog.to_regclass($1) AND NOT (p.polname = 'pgembed_rows' AND p.polpermissive AND p.polcmd = '*'"
+        " WHERE p.polrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1) AND NOT (p.polname = 'pgembed_rows'"
+        " AND p.polpermissive AND p.polcmd = '*'"
         " AND p.polroles = '{0}')",
         ["pg_catalog.text"],
         [chunks.sql],
@@ -213,7 +215,8 @@ def adoptions(db: Database, chunks: Chunks) -> list[str]:
     """The embedded columns that a table of chunks was declared to have."""
     rows = db.execute(
         "SELECT pg_catalog.format('%s.%s', c.relname, e.column_name) AS said FROM pgembed._embedding AS e"
-        " JOIN pg_catalog.pg_class AS c ON c.oid = e.table_name WHERE e.table_name = pg_catalog.to_regclass($1) ORDER BY 1",
+        " JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) e.table_name"
+        " WHERE e.table_name OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1) ORDER BY 1",
         ["pg_catalog.text"],
         [chunks.sql],
     )
@@ -226,18 +229,24 @@ def dependents(db: Database, chunks: Chunks) -> list[str]:
         "SELECT DISTINCT CASE WHEN r.oid IS NOT NULL"
         " THEN pg_catalog.pg_describe_object('pg_catalog.pg_class'::pg_catalog.regclass, r.ev_class, 0)"
         " ELSE pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) END AS said"
-        " FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_depend AS d ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-        " AND d.refobjid = c.oid OR d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.refobjid = c.reltype"
-        " LEFT JOIN pg_catalog.pg_rewrite AS r ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = d.objid"
-        " LEFT JOIN pg_catalog.pg_class AS i ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND i.oid = d.objid"
+        " FROM pg_catalog.pg_class AS c"
+        " JOIN pg_catalog.pg_depend AS d ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass"
+        " AND d.refobjid = c.oid OR d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass"
+        " AND d.refobjid = c.reltype"
+        " LEFT JOIN pg_catalog.pg_rewrite AS r"
+        " ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = d.objid"
+        " LEFT JOIN pg_catalog.pg_class AS i"
+        " ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND i.oid = d.objid"
         " AND i.relkind = 'i' LEFT JOIN pg_catalog.pg_am AS m ON m.oid = i.relam"
-        " LEFT JOIN pg_catalog.pg_trigger AS g ON d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND g.oid = d.objid"
-        " WHERE c.oid = pg_catalog.to_regclass($1) AND (d.deptype = 'n' OR d.deptype = 'a' AND (m.amname NOT IN ('hnsw', 'ivfflat')"
-        " OR NOT g.tgisinternal OR d.classid = 'pg_catalog.pg_publication_rel'::pg_catalog.regclass))"
+        " LEFT JOIN pg_catalog.pg_trigger AS g"
+        " ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass AND g.oid = d.objid"
+        " WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1) AND (d.deptype = 'n' OR d.deptype = 'a'"
+        " AND (m.amname NOT IN ('hnsw', 'ivfflat')"
+        " OR NOT g.tgisinternal OR d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_publication_rel'::pg_catalog.regclass))"
         # its own policies and foreign keys read it too
-        " AND NOT (d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass"
+        " AND NOT (d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_policy'::pg_catalog.regclass"
         " AND EXISTS (SELECT FROM pg_catalog.pg_policy AS p WHERE p.oid = d.objid AND p.polrelid = c.oid))"
-        " AND NOT (d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass"
+        " AND NOT (d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass"
         " AND EXISTS (SELECT FROM pg_catalog.pg_constraint AS k WHERE k.oid = d.objid AND k.conrelid = c.oid))",
         ["pg_catalog.text"],
         [chunks.sql],

@@ -90,7 +90,9 @@ def add(url: str, table: str, codec: str, column: str | None, covering: Sequence
     with _session(url, say) as session:
         shown = session.table(table)
         name = column or codec
-        there = session.rows(f"{_CODES} WHERE c.table_name = %s::regclass AND c.column_name = %s AND c.codec = %s", [shown, name, codec])
+        there = session.rows(
+            f"{_CODES} WHERE c.table_name OPERATOR(pg_catalog.=) %s::regclass AND c.column_name = %s AND c.codec = %s", [shown, name, codec]
+        )
         if not there:
             session.patiently("add_code", {"target": shown, "codec": codec, "column_name": column})
         return session.complete(shown, name, [list(covering)] if covering else [])
@@ -217,7 +219,7 @@ class _Session:
         self.rows("RESET maintenance_work_mem")
         (sizes,) = self.rows(
             "SELECT coalesce(index_bytes, 0) + coalesce(covering_bytes, 0) AS bytes FROM pgembed.codes"
-            " WHERE table_name = %s::regclass AND column_name = %s",
+            " WHERE table_name OPERATOR(pg_catalog.=) %s::regclass AND column_name = %s",
             [table, column],
         )
         return Made(table, column, int(sizes["bytes"]))

@@ -205,7 +205,8 @@ def alter(
         "UPDATE pgembed._embedding SET source = $3, source_function = $4, source_columns = $5, hash_column = $6, trigger_name = $7,"
         " trigger_function = $8, model = coalesce($9, model), fingerprint = coalesce($10, fingerprint), metric = coalesce($11, metric),"
         " sync = coalesce($12, sync), chunk_tokens = coalesce($13, chunk_tokens), chunk_overlap = coalesce($14, chunk_overlap),"
-        " by_hand = $15, work_index = $16, last_error = NULL WHERE table_name = $1::oid::regclass AND column_name = $2",
+        " by_hand = $15, work_index = $16, last_error = NULL WHERE table_name OPERATOR(pg_catalog.=) $1::oid::regclass"
+        " AND column_name = $2",
         ["oid", "name", *SOURCE_TYPES, "text", "text", "text", "text", "int4", "int4", "text", "text"],
         [
             *(found.oid, name, *_source_values(made), model.name if model else None, model.fingerprint if model else None, metric, sync),
@@ -226,7 +227,7 @@ def realign(db: Database, write: Writer, column: Column) -> None:
     write(
         column.table,
         "UPDATE pgembed._embedding SET source = $3, source_function = $4, source_columns = $5, hash_column = $6, trigger_name = $7,"
-        " trigger_function = $8 WHERE table_name = $1::oid::regclass AND column_name = $2",
+        " trigger_function = $8 WHERE table_name OPERATOR(pg_catalog.=) $1::oid::regclass AND column_name = $2",
         ["oid", "name", *SOURCE_TYPES],
         [column.table.oid, column.name, *_source_values(made)],
     )
@@ -256,7 +257,7 @@ def drop(db: Database, write: Writer, target: str | None, column_name: str | Non
             db.execute(f"ALTER TABLE {found.sql} DROP COLUMN IF EXISTS {quote(name)}")
     write(
         found,
-        "DELETE FROM pgembed._embedding WHERE table_name = $1::oid::regclass AND column_name = $2",
+        "DELETE FROM pgembed._embedding WHERE table_name OPERATOR(pg_catalog.=) $1::oid::regclass AND column_name = $2",
         ["oid", "name"],
         [found.oid, column.name],
     )
@@ -285,7 +286,8 @@ def add_beside(
     _register(write, found, name, made, model, column.metric, rules, index, chunks=chunks, place=place)
     write(
         found,
-        "UPDATE pgembed._embedding SET role = 'next', change_of = $3 WHERE table_name = $1::oid::regclass AND column_name = $2",
+        "UPDATE pgembed._embedding SET role = 'next', change_of = $3"
+        " WHERE table_name OPERATOR(pg_catalog.=) $1::oid::regclass AND column_name = $2",
         ["oid", "name", "name"],
         [found.oid, name, column.name],
     )

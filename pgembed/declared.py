@@ -42,14 +42,14 @@ def unregistered(db: Database, table: int) -> list[Declared]:
         "SELECT g.tgname AS trigger, pg_catalog.format('%I.%I', n.nspname, p.proname) AS function,"
         " pg_catalog.obj_description(g.oid, 'pg_trigger') AS said FROM pg_catalog.pg_trigger AS g"
         " JOIN pg_catalog.pg_proc AS p ON p.oid = g.tgfoid JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace"
-        " WHERE g.tgrelid = $1 AND NOT g.tgisinternal AND g.tgparentid = 0"
+        " WHERE g.tgrelid = $1 AND NOT g.tgisinternal AND g.tgparentid OPERATOR(pg_catalog.=) 0"
         " AND pg_catalog.obj_description(g.oid, 'pg_trigger') LIKE $2 || '{%' ORDER BY g.tgname",
         ["pg_catalog.oid", "pg_catalog.text"],
         [table, PREFIX],
     )
     found = [Declared(row["trigger"], row["function"], line) for row in rows if (line := _line(str(row["said"])))]
     known = db.execute(
-        "SELECT column_name FROM pgembed._embedding WHERE table_name = $1::pg_catalog.oid::pg_catalog.regclass",
+        "SELECT column_name FROM pgembed._embedding WHERE table_name OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass",
         ["pg_catalog.oid"],
         [table],
     )
@@ -62,7 +62,8 @@ def tables(db: Database) -> list[int]:
     rows = db.execute(
         "SELECT DISTINCT g.tgrelid AS oid FROM pg_catalog.pg_description AS d JOIN pg_catalog.pg_trigger AS g ON g.oid = d.objoid"
         " JOIN pg_catalog.pg_class AS t ON t.oid = g.tgrelid"
-        " WHERE d.classoid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND d.description LIKE $1 || '{%' AND g.tgparentid = 0"
+        " WHERE d.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass"
+        " AND d.description LIKE $1 || '{%' AND g.tgparentid OPERATOR(pg_catalog.=) 0"
         " AND pg_catalog.pg_has_role(t.relowner, 'USAGE') ORDER BY 1",
         ["pg_catalog.text"],
         [PREFIX],

@@ -76,8 +76,8 @@ def _columns_read(db: Database, found: Table, expression: str, returns: str) -> 
         " p.prosqlbody::pg_catalog.text LIKE '%:varattno 0 %' AS whole"
         " FROM pg_catalog.pg_proc AS p LEFT JOIN (pg_catalog.pg_depend AS d JOIN pg_catalog.pg_attribute AS a"
         " ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid AND d.refobjsubid > 0 AND d.refobjid = $2"
-        " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass)"
-        " ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid"
+        " AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass)"
+        " ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid"
         " WHERE p.oid = $1::pg_catalog.regproc ORDER BY a.attnum",
         ["pg_catalog.text", "pg_catalog.oid"],
         [function, found.oid],

@@ -20,7 +20,7 @@ _CONNECT_SECONDS = 15
 
 _USES = """
     SELECT format('column %%s.%%I', e.table_name, e.column_name) AS line FROM pgembed._embedding AS e
-    JOIN pg_catalog.pg_class AS t ON t.oid = e.table_name
+    JOIN pg_catalog.pg_class AS t ON t.oid OPERATOR(pg_catalog.=) e.table_name
     WHERE e.model = %(name)s AND NOT EXISTS (SELECT FROM pgembed._model AS m WHERE m.name = e.model AND m.fingerprint = e.fingerprint)
     UNION ALL
     SELECT DISTINCT format('model %%s, which is made of it', m.name) FROM pgembed._model AS m

@@ -146,7 +146,7 @@ def _wait_for_others(db: Database, column: Column) -> bool:
 
 def _claims(db: Database, column: Column) -> set[int]:
     rows = db.execute(
-        "SELECT claim FROM pgembed.work_in_progress WHERE table_name = $1 AND column_name = $2 AND is_live",
+        "SELECT claim FROM pgembed.work_in_progress WHERE table_name OPERATOR(pg_catalog.=) $1 AND column_name = $2 AND is_live",
         ["pg_catalog.oid", "pg_catalog.name"],
         [column.table.oid, column.name],
     )

@@ -21,7 +21,7 @@ WORK_INDEX = (
     "pg_catalog.pg_index AS x JOIN pg_catalog.pg_class AS o ON o.oid = x.indexrelid"
     " AND pg_catalog.pg_get_expr(x.indpred, x.indrelid) LIKE '%''pending''%''stale''%'"
     " JOIN pg_catalog.pg_namespace AS n ON n.oid = o.relnamespace"
-    " JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = o.oid"
+    " JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = o.oid"
     " AND d.refobjid = x.indrelid JOIN pg_catalog.pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = d.refobjsubid"
 )
 
@@ -86,7 +86,7 @@ def _moved(db: Database, write: Writer, table: int) -> None:
             found,
             f"UPDATE pgembed._embedding AS e SET {what} = {_quoted('o.proname')} FROM pg_proc AS o"
             " JOIN pg_namespace AS n ON n.oid = o.pronamespace"
-            f" WHERE e.table_name = $1::oid::regclass AND to_regproc(e.{what}) IS NULL AND o.proowner = $2::regrole"
+            f" WHERE e.table_name OPERATOR(pg_catalog.=) $1::oid::regclass AND to_regproc(e.{what}) IS NULL AND o.proowner = $2::regrole"
             f" AND o.proname = (parse_ident(e.{what}))[2] AND n.oid IN ("
             " SELECT relnamespace FROM pg_class WHERE oid = $1 UNION SELECT p.pronamespace FROM pg_trigger AS g"
             " JOIN pg_proc AS p ON p.oid = g.tgfoid WHERE g.tgrelid = $1 AND g.tgname = e.trigger_name)",
@@ -96,7 +96,7 @@ def _moved(db: Database, write: Writer, table: int) -> None:
     write(
         found,
         f"UPDATE pgembed._embedding AS e SET work_index = {_quoted('o.relname')} FROM {WORK_INDEX}"
-        " WHERE e.table_name = $1::oid::regclass AND to_regclass(e.work_index) IS NULL AND x.indrelid = $1"
+        " WHERE e.table_name OPERATOR(pg_catalog.=) $1::oid::regclass AND to_regclass(e.work_index) IS NULL AND x.indrelid = $1"
         " AND a.attname = e.hash_column",
         ["oid"],
         [found.oid],
@@ -142,10 +142,11 @@ def _lost(db: Database, table: int) -> Sequence[tuple[str, str]]:
     rows = db.execute(
         "SELECT l.what, pg_catalog.min(l.name::pg_catalog.text) AS name FROM ("
         "SELECT 'vector' AS what, column_name AS name FROM pgembed._embedding"
-        " WHERE table_name = $1::pg_catalog.oid::pg_catalog.regclass AND chunk_tokens IS NULL"
+        " WHERE table_name OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass AND chunk_tokens IS NULL"
         " UNION SELECT 'hash', hash_column FROM pgembed._embedding"
-        " WHERE table_name = $1::pg_catalog.oid::pg_catalog.regclass AND hash_column IS NOT NULL"
-        " UNION SELECT 'code', column_name FROM pgembed._code WHERE table_name = $1::pg_catalog.oid::pg_catalog.regclass"
+        " WHERE table_name OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass AND hash_column IS NOT NULL"
+        " UNION SELECT 'code', column_name FROM pgembed._code"
+        " WHERE table_name OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass"
         " UNION SELECT 'linker', pg_catalog.unnest(names_columns) FROM pgembed._linker"
         " WHERE target = $1::pg_catalog.oid::pg_catalog.regclass) AS l"
         " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = $1 AND a.attname = l.name AND NOT a.attisdropped)"
@@ -186,5 +187,7 @@ def _quoted(name: str) -> str:
 
 def _write(write: Writer, found: Table, statement: str, values: Sequence[object]) -> None:
     # a constant but for the place of the table
-    named = statement.replace("{table}", "table_name = $1::oid::regclass").replace("{target}", "target = $1::oid::regclass")
+    named = statement.replace("{table}", "table_name OPERATOR(pg_catalog.=) $1::oid::regclass").replace(
+        "{target}", "target = $1::oid::regclass"
+    )
     write(found, named, ["oid", "name", "name"], [found.oid, *values])

@@ -54,7 +54,8 @@ def missing(db: Database, column: Column) -> list[str]:
         return []
     row = db.execute(
         "SELECT (SELECT g.tgenabled::pg_catalog.text FROM pg_catalog.pg_trigger AS g WHERE g.tgrelid = $1 AND g.tgname = $2) AS enabled,"
-        " EXISTS (SELECT FROM pg_catalog.pg_index AS x WHERE x.indrelid = $1 AND x.indexrelid = pg_catalog.to_regclass($3)) AS indexed",
+        " EXISTS (SELECT FROM pg_catalog.pg_index AS x WHERE x.indrelid = $1"
+        " AND x.indexrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($3)) AS indexed",
         ["pg_catalog.oid", "pg_catalog.text", "pg_catalog.text"],
         [column.table.oid, column.trigger_name, column.work_index],
     )[0]
@@ -101,7 +102,7 @@ def _index_anew(db: Database, write: Writer, column: Column) -> None:
             index = following.workindex.create(db, found, column.name, str(column.hash_column), over_chunks=column.chunks is not None)
     write(
         found,
-        "UPDATE pgembed._embedding SET work_index = $3 WHERE table_name = $1::oid::regclass AND column_name = $2",
+        "UPDATE pgembed._embedding SET work_index = $3 WHERE table_name OPERATOR(pg_catalog.=) $1::oid::regclass AND column_name = $2",
         ["oid", "name", "text"],
         [found.oid, column.name, index],
     )

@@ -155,7 +155,7 @@ def drop(db: Database, write: Writer, target: str | None, column_name: str | Non
 def _delete(write: Writer, column: Column) -> None:
     write(
         column.table,
-        "DELETE FROM pgembed._adapter WHERE table_name = $1::oid::regclass AND column_name = $2",
+        "DELETE FROM pgembed._adapter WHERE table_name OPERATOR(pg_catalog.=) $1::oid::regclass AND column_name = $2",
         ["oid", "name"],
         [column.table.oid, column.name],
     )

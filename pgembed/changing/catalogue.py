@@ -57,7 +57,7 @@ def find(db: Database, column: Column) -> Change | None:
     beside = [one for one in columns.table(db, str(column.table.oid))[1] if one.change_of == column.name]
     rows = db.execute(
         "SELECT c.new_column, c.new_model, c.new_fingerprint, c.state FROM pgembed._model_change AS c"
-        " WHERE c.table_name = $1::pg_catalog.oid::pg_catalog.regclass AND c.column_name = $2",
+        " WHERE c.table_name OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass AND c.column_name = $2",
         ["pg_catalog.oid", "pg_catalog.name"],
         [column.table.oid, column.name],
     )
@@ -133,7 +133,7 @@ def step(write: Writer, column: Column, state: str, *, error: str | None = None)
     write(
         column.table,
         "UPDATE pgembed._model_change SET state = $3, last_error = $4, switched_at = CASE WHEN $3 = 'switched' THEN clock_timestamp()"
-        " WHEN $3 = 'ready' THEN NULL ELSE switched_at END WHERE table_name = $1::oid::regclass AND column_name = $2",
+        " WHEN $3 = 'ready' THEN NULL ELSE switched_at END WHERE table_name OPERATOR(pg_catalog.=) $1::oid::regclass AND column_name = $2",
         ["oid", "name", "text", "text"],
         [column.table.oid, column.name, state, error],
     )
@@ -143,7 +143,7 @@ def allow_index(write: Writer, column: Column, allowed: bool) -> None:
     """Write whether workers are to build the indexes that the new column lacks."""
     write(
         column.table,
-        "UPDATE pgembed._model_change SET build_index = $3 WHERE table_name = $1::oid::regclass AND column_name = $2",
+        "UPDATE pgembed._model_change SET build_index = $3 WHERE table_name OPERATOR(pg_catalog.=) $1::oid::regclass AND column_name = $2",
         ["oid", "name", "bool"],
         [column.table.oid, column.name, allowed],
     )
@@ -154,7 +154,7 @@ def counting(write: Writer, column: Column, done: int) -> None:
     write(
         column.table,
         "UPDATE pgembed._model_change SET filling_since = clock_timestamp(), filled_before = $3"
-        " WHERE table_name = $1::oid::regclass AND column_name = $2",
+        " WHERE table_name OPERATOR(pg_catalog.=) $1::oid::regclass AND column_name = $2",
         ["oid", "name", "int8"],
         [column.table.oid, column.name, done],
     )
@@ -164,7 +164,8 @@ def report(write: Writer, column: Column, found: dict[str, Any]) -> None:
     """Write what was measured."""
     write(
         column.table,
-        "UPDATE pgembed._model_change SET report = $3::jsonb WHERE table_name = $1::oid::regclass AND column_name = $2",
+        "UPDATE pgembed._model_change SET report = $3::jsonb WHERE table_name OPERATOR(pg_catalog.=) $1::oid::regclass"
+        " AND column_name = $2",
         ["oid", "name", "text"],
         [column.table.oid, column.name, json.dumps(found)],
     )

@@ -49,9 +49,9 @@ def changes(db: Database, target: int | None) -> list[tuple[int, str]]:
     """
     rows = db.execute(
         "SELECT c.table_name::pg_catalog.oid::pg_catalog.int8 AS target, c.column_name::pg_catalog.text AS name"
-        " FROM pgembed._model_change AS c JOIN pg_catalog.pg_class AS t ON t.oid = c.table_name"
+        " FROM pgembed._model_change AS c JOIN pg_catalog.pg_class AS t ON t.oid OPERATOR(pg_catalog.=) c.table_name"
         " WHERE c.state IN ('filling', 'indexing') AND c.build_index AND t.relkind <> 'p' AND pg_catalog.pg_has_role(t.relowner, 'USAGE')"
-        " AND ($1 IS NULL OR c.table_name = $1::pg_catalog.oid) ORDER BY 1, 2",
+        " AND ($1 IS NULL OR c.table_name OPERATOR(pg_catalog.=) $1::pg_catalog.oid) ORDER BY 1, 2",
         ["pg_catalog.int8"],
         [target],
     )
@@ -169,7 +169,8 @@ def _leftovers(db: Database, column: Column) -> tuple[str, ...]:
         " JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = i.relnamespace"
         " JOIN pg_catalog.pg_am AS m ON m.oid = i.relam"
         " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]"
-        " WHERE x.indrelid = pg_catalog.to_regclass($1) AND x.indnatts = 1 AND NOT x.indisvalid AND m.amname IN ('hnsw', 'ivfflat')"
+        " WHERE x.indrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1) AND x.indnatts = 1 AND NOT x.indisvalid"
+        " AND m.amname IN ('hnsw', 'ivfflat')"
         " AND a.attname = $2 ORDER BY 1",
         ["pg_catalog.text", "pg_catalog.text"],
         [column.place, columns.unquoted(column.sql)],

@@ -60,7 +60,7 @@ def _like(db: Database, column: Column, named: Column) -> list[tuple[str, bool]]
         " JOIN pg_catalog.pg_opclass AS oc ON oc.oid = x.indclass[0] JOIN pg_catalog.pg_namespace AS n ON n.oid = oc.opcnamespace"
         " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]"
         " JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid"
-        " WHERE x.indrelid = pg_catalog.to_regclass($1) AND (a.attnum = $2 OR $2 IS NULL AND a.attname = $3)"
+        " WHERE x.indrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1) AND (a.attnum = $2 OR $2 IS NULL AND a.attname = $3)"
         " AND x.indnatts = 1 AND x.indisvalid AND am.amname IN ('hnsw', 'ivfflat')"
         # one whose condition reads the column itself would be about the other's vectors
         " AND (x.indpred IS NULL OR x.indpred::pg_catalog.text NOT LIKE pg_catalog.format('%%:varattno %s %%', a.attnum))"

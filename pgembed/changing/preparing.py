@@ -92,7 +92,8 @@ def _copy(db: Database, column: Column, name: str) -> None:
     rows = db.execute(
         "SELECT a.attname, a.attstorage::pg_catalog.text AS storage, CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL'"
         " WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END AS called, g.privilege_type AS privilege, g.is_grantable AS grantable,"
-        " CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) END AS grantee"
+        " CASE WHEN g.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC'"
+        " ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) END AS grantee"
         " FROM pg_catalog.pg_attribute AS a LEFT JOIN LATERAL pg_catalog.aclexplode(a.attacl) AS g ON true"
         " WHERE a.attrelid = $1 AND a.attname = ANY ($2)",
         ["pg_catalog.oid", "pg_catalog.text[]"],

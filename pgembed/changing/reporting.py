@@ -97,21 +97,25 @@ def depends(db: Database, column: Column) -> list[str]:
         " WHEN x.oid IS NOT NULL THEN pg_catalog.format('column %s', g.attname)"
         " ELSE pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) END AS said"
         " FROM pg_catalog.pg_depend AS d"
-        " LEFT JOIN pg_catalog.pg_rewrite AS r ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = d.objid"
-        " LEFT JOIN pg_catalog.pg_attrdef AS x ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND x.oid = d.objid"
+        " LEFT JOIN pg_catalog.pg_rewrite AS r"
+        " ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = d.objid"
+        " LEFT JOIN pg_catalog.pg_attrdef AS x"
+        " ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND x.oid = d.objid"
         " LEFT JOIN pg_catalog.pg_attribute AS g ON g.attrelid = x.adrelid AND g.attnum = x.adnum"
-        " LEFT JOIN pg_catalog.pg_index AS i ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND i.indexrelid = d.objid"
-        " LEFT JOIN pg_catalog.pg_trigger AS t ON d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND t.oid = d.objid"
-        " WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = $1 AND d.refobjsubid = $2"
+        " LEFT JOIN pg_catalog.pg_index AS i"
+        " ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND i.indexrelid = d.objid"
+        " LEFT JOIN pg_catalog.pg_trigger AS t"
+        " ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass AND t.oid = d.objid"
+        " WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = $1 AND d.refobjsubid = $2"
         # an index over the column itself goes with it, and so do our own triggers and our own index over rows in need of work
         " AND t.oid IS NULL AND (i.indexrelid IS NULL OR NOT ($2 = ANY (i.indkey::pg_catalog.int2[]))"
-        " AND i.indexrelid IS DISTINCT FROM pg_catalog.to_regclass($3)) ORDER BY 1",
+        " AND i.indexrelid IS DISTINCT FROM pg_catalog.to_regclass($3)::pg_catalog.oid) ORDER BY 1",
         ["pg_catalog.oid", "pg_catalog.int4", "pg_catalog.text"],
         [column.table.oid, column.number, column.work_index],
     )
     coded = db.execute(
         "SELECT pg_catalog.format('column %s', c.column_name) AS said FROM pgembed._code AS c"
-        " WHERE c.table_name = $1::pg_catalog.oid::pg_catalog.regclass AND c.embedding_column = $2",
+        " WHERE c.table_name OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass AND c.embedding_column = $2",
         ["pg_catalog.oid", "pg_catalog.name"],
         [column.table.oid, column.name],
     )

@@ -133,7 +133,7 @@ def _rename(db: Database, write: Writer, first: _Name, second: _Name) -> None:
             write(
                 found,
                 "UPDATE pgembed._embedding SET column_name = $3, hash_column = $4, role = $5, change_of = $6, adopted = $7"
-                " WHERE table_name = $1::oid::regclass AND column_name = $2",
+                " WHERE table_name OPERATOR(pg_catalog.=) $1::oid::regclass AND column_name = $2",
                 ["oid", "name", "name", "name", "text", "name", "bool"],
                 [found.oid, one.column.name, one.name, one.hash_column, one.role, one.change_of, one.adopted],
             )
@@ -141,7 +141,7 @@ def _rename(db: Database, write: Writer, first: _Name, second: _Name) -> None:
             for table, which in (("pgembed._codec", "column_name"), ("pgembed._code", "embedding_column")):
                 write(
                     found,
-                    f"UPDATE {table} SET {which} = $3 WHERE table_name = $1::oid::regclass AND {which} = $2",
+                    f"UPDATE {table} SET {which} = $3 WHERE table_name OPERATOR(pg_catalog.=) $1::oid::regclass AND {which} = $2",
                     ["oid", "name", "name"],
                     [found.oid, one.column.name, one.name],
                 )

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pgembed import errors
+from pgembed import errors, faults
 from pgembed.database import Database, Row
 
 HINT = "Give one SELECT as you would run it, without EXPLAIN: pgembed.check_query($$ SELECT ... ORDER BY ... LIMIT 10 $$)."
+_READ_ONLY_STATE = "25006"
 # A condition over no row, which PostgreSQL evaluates before it fetches any: from then on it refuses to write. Said in a statement of its
 # own it would be forgotten at once, for the port runs each in a subtransaction, and what a subtransaction says of this ends with it.
 READ_ONLY = "(SELECT pg_catalog.set_config('transaction_read_only', 'on', true)) IS NOT NULL"
@@ -44,8 +45,21 @@ class Query:
         return f"{select} FROM ({self.text}\n) AS c WHERE {where}"
 
     def run(self, db: Database, statement: str) -> list[Row]:
-        """Run a statement that has its parameters."""
-        return db.execute(statement, self.types, self.values)
+        """Run a statement that has its parameters, where nothing can be written.
+
+        Raises:
+            errors.StatementRefused: it writes.
+        """
+        try:
+            return db.execute(statement, self.types, self.values)
+        except Exception as error:
+            if faults.sqlstate_of(error) != _READ_ONLY_STATE:
+                raise
+            raise errors.StatementRefused(
+                f"the query writes, and is measured where nothing can be written: {faults.said(error)}",
+                sqlstate=_READ_ONLY_STATE,
+                hint="Without measure => true its plan is looked at, and it is not run.",
+            ) from None
 
 
 class _Undo(Exception):

@@ -115,7 +115,8 @@ def use(db: Database, write: Writer, target: str | None, column_name: str | None
     for become in ("false WHERE is_active AND column_name <> $3", "true WHERE NOT is_active AND column_name = $3"):
         write(
             found,
-            f"UPDATE pgembed._code SET is_active = {become} AND table_name = $1::oid::regclass AND embedding_column = $2",
+            f"UPDATE pgembed._code SET is_active = {become} AND table_name OPERATOR(pg_catalog.=) $1::oid::regclass"
+            " AND embedding_column = $2",
             types,
             values,
         )
@@ -144,7 +145,7 @@ def drop(db: Database, write: Writer, target: str | None, column_name: str | Non
             db.execute(f"DROP FUNCTION {line['trigger_function']}()")
     write(
         found,
-        "DELETE FROM pgembed._code WHERE table_name = $1::oid::regclass AND column_name = $2",
+        "DELETE FROM pgembed._code WHERE table_name OPERATOR(pg_catalog.=) $1::oid::regclass AND column_name = $2",
         ["oid", "name"],
         [found.oid, name],
     )
@@ -175,7 +176,8 @@ def missed(db: Database, write: Writer, relation: int, column_name: str, said: s
         said: by the encoder.
     """
     rows = db.execute(
-        "SELECT c.table_name::pg_catalog.oid AS oid FROM pgembed._code AS c WHERE c.column_name = $2 AND (c.table_name = $1"
+        "SELECT c.table_name::pg_catalog.oid AS oid FROM pgembed._code AS c WHERE c.column_name = $2"
+        " AND (c.table_name OPERATOR(pg_catalog.=) $1"
         " OR c.table_name IN (SELECT relid FROM pg_catalog.pg_partition_ancestors($1::pg_catalog.regclass)))",
         ["pg_catalog.oid", "pg_catalog.name"],
         [relation, column_name],
@@ -184,7 +186,8 @@ def missed(db: Database, write: Writer, relation: int, column_name: str, said: s
         found, _ = columns.table(db, str(row["oid"]))
         write(
             found,
-            "UPDATE pgembed._code SET is_filled = false WHERE table_name = $1::oid::regclass AND column_name = $2 AND is_filled",
+            "UPDATE pgembed._code SET is_filled = false WHERE table_name OPERATOR(pg_catalog.=) $1::oid::regclass"
+            " AND column_name = $2 AND is_filled",
             ["oid", "name"],
             [found.oid, column_name],
         )

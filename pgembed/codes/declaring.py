@@ -244,7 +244,8 @@ def _uses(db: Database, name: str) -> list[Mapping[str, Any]]:
     return list(
         db.execute(
             "SELECT c.table_name::pg_catalog.oid AS table_oid, c.column_name"
-            " FROM pgembed._code AS c JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.table_name AND a.attname = c.column_name"
+            " FROM pgembed._code AS c JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) c.table_name"
+            " AND a.attname = c.column_name"
             " AND NOT a.attisdropped WHERE c.codec = $1 ORDER BY 1, 2",
             ["pg_catalog.text"],
             [name],

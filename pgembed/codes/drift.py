@@ -64,7 +64,7 @@ def check(db: Database, write: Writer, name: str | None, queries: tuple[str | No
     write(
         column.table,
         "UPDATE pgembed._codec SET checked = $2 || jsonb_build_object('checked_at', now())"
-        " WHERE name = $1 AND table_name = $3::oid::regclass",
+        " WHERE name = $1 AND table_name OPERATOR(pg_catalog.=) $3::oid::regclass",
         ["text", "jsonb", "oid"],
         [row.name, json.dumps(kept), row.table],
     )

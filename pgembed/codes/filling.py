@@ -80,7 +80,8 @@ class _Filled:
         table = self.code.table
         db.execute(f"LOCK TABLE ONLY {table.sql} IN ROW EXCLUSIVE MODE")
         found = db.execute(
-            "SELECT c.embedding_column FROM pgembed._code AS c WHERE c.table_name = $1::pg_catalog.oid::pg_catalog.regclass"
+            "SELECT c.embedding_column FROM pgembed._code AS c"
+            " WHERE c.table_name OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass"
             " AND c.column_name = $2",
             ["pg_catalog.oid", "pg_catalog.name"],
             [table.oid, self.code.name],
@@ -140,7 +141,8 @@ def fill(db: Database, write: Writer, code: Code, column: Column, batch_size: in
         )
     write(
         column.table,
-        "UPDATE pgembed._code SET is_filled = true WHERE table_name = $1::oid::regclass AND column_name = $2 AND NOT is_filled",
+        "UPDATE pgembed._code SET is_filled = true WHERE table_name OPERATOR(pg_catalog.=) $1::oid::regclass"
+        " AND column_name = $2 AND NOT is_filled",
         ["oid", "name"],
         [column.table.oid, code.name],
     )

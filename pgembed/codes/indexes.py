@@ -105,8 +105,10 @@ def carried_by(db: Database, table: Table, keys: Sequence[str], code: str) -> li
     """
     policies = db.execute(
         "SELECT DISTINCT a.attname::pg_catalog.text AS name, a.attnum FROM pg_catalog.pg_policy AS p"
-        " JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass AND d.objid = p.oid"
-        " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = p.polrelid AND d.refobjsubid > 0"
+        " JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_policy'::pg_catalog.regclass"
+        " AND d.objid = p.oid"
+        " AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = p.polrelid"
+        " AND d.refobjsubid > 0"
         " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = p.polrelid AND a.attnum = d.refobjsubid"
         " WHERE p.polrelid = $1 AND p.polcmd IN ('*', 'r') ORDER BY a.attnum",
         ["pg_catalog.oid"],

@@ -30,7 +30,8 @@ def examine(db: Database) -> list[Finding]:
 
 def _columns(db: Database) -> Iterator[Column]:
     rows = db.execute(
-        "SELECT DISTINCT t.oid, t.relname FROM pgembed._embedding AS e JOIN pg_catalog.pg_class AS t ON t.oid = e.table_name"
+        "SELECT DISTINCT t.oid, t.relname FROM pgembed._embedding AS e"
+        " JOIN pg_catalog.pg_class AS t ON t.oid OPERATOR(pg_catalog.=) e.table_name"
         " WHERE pg_catalog.pg_has_role(t.relowner, 'USAGE') ORDER BY t.relname, t.oid"
     )
     for row in rows:

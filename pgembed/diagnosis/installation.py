@@ -48,7 +48,7 @@ def _event_triggers(db: Database) -> Iterator[Finding]:
 def _debris(db: Database) -> Iterator[Finding]:
     rows = db.execute(
         "SELECT pg_catalog.count(*) AS n FROM pgembed._embedding AS e"
-        " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = e.table_name)"
+        " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) e.table_name)"
     )
     if rows[0]["n"]:
         said = f"{rows[0]['n']} embedded columns are of tables that do not exist any more"

@@ -14,7 +14,7 @@ def calibrations(db: Database) -> Iterator[Finding]:
     rows = db.execute(
         "SELECT c.table_name::pg_catalog.oid::pg_catalog.regclass::pg_catalog.text AS shown, c.column_name,"
         " t.relname, pg_catalog.min(c.stale_because) AS why"
-        " FROM pgembed.calibrations AS c JOIN pg_catalog.pg_class AS t ON t.oid = c.table_name"
+        " FROM pgembed.calibrations AS c JOIN pg_catalog.pg_class AS t ON t.oid OPERATOR(pg_catalog.=) c.table_name"
         " WHERE c.is_stale AND pg_catalog.pg_has_role(t.relowner, 'USAGE') GROUP BY t.relname, c.table_name, c.column_name ORDER BY 1, 2"
     )
     for row in rows:
@@ -30,7 +30,7 @@ def adapters(db: Database) -> Iterator[Finding]:
     """Maps that no query goes through, because the column's vectors are of another model by now."""
     rows = db.execute(
         "SELECT pg_catalog.format('%I.%I', n.nspname, t.relname) AS named, t.relname, a.column_name, a.kind, a.model, a.column_model"
-        " FROM pgembed.adapters AS a JOIN pg_catalog.pg_class AS t ON t.oid = a.table_name"
+        " FROM pgembed.adapters AS a JOIN pg_catalog.pg_class AS t ON t.oid OPERATOR(pg_catalog.=) a.table_name"
         " JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace"
         " WHERE NOT a.in_force AND pg_catalog.pg_has_role(t.relowner, 'USAGE') ORDER BY 1, 3"
     )
@@ -51,8 +51,8 @@ def codecs(db: Database) -> Iterator[Finding]:
         " e.table_name IS NULL AS no_column, c.column_name,"
         " EXISTS (SELECT FROM pgembed._code AS k WHERE k.codec = c.name) AS is_used,"
         " t.oid::pg_catalog.regclass::pg_catalog.text AS shown"
-        " FROM pgembed._codec AS c LEFT JOIN pg_catalog.pg_class AS t ON t.oid = c.table_name"
-        " LEFT JOIN pgembed._embedding AS e ON e.table_name = c.table_name AND e.column_name = c.column_name"
+        " FROM pgembed._codec AS c LEFT JOIN pg_catalog.pg_class AS t ON t.oid OPERATOR(pg_catalog.=) c.table_name"
+        " LEFT JOIN pgembed._embedding AS e ON e.table_name OPERATOR(pg_catalog.=) c.table_name AND e.column_name = c.column_name"
         " WHERE t.oid IS NULL OR pg_catalog.pg_has_role(t.relowner, 'USAGE') ORDER BY 1"
     )
     for row in rows:
@@ -72,9 +72,9 @@ def codes(db: Database) -> Iterator[Finding]:
         "SELECT t.oid::pg_catalog.regclass::pg_catalog.text AS shown, t.relname, d.column_name, d.column_type, d.is_sound, d.is_generated,"
         " d.is_filled, d.trigger_name, k.codec, pg_catalog.to_regproc(c.encoder) IS NULL AS no_encoder,"
         " (SELECT g.tgenabled::pg_catalog.text FROM pg_catalog.pg_trigger AS g WHERE g.tgrelid = t.oid AND g.tgname = k.trigger_name)"
-        " AS enabled, NOT EXISTS (SELECT FROM pgembed._embedding AS e WHERE e.table_name = k.table_name"
+        " AS enabled, NOT EXISTS (SELECT FROM pgembed._embedding AS e WHERE e.table_name OPERATOR(pg_catalog.=) k.table_name"
         " AND e.column_name = k.embedding_column) AS no_column, k.embedding_column"
-        " FROM pgembed._code AS k JOIN pg_catalog.pg_class AS t ON t.oid = k.table_name"
+        " FROM pgembed._code AS k JOIN pg_catalog.pg_class AS t ON t.oid OPERATOR(pg_catalog.=) k.table_name"
         " CROSS JOIN LATERAL pgembed._describe_codes(t.oid) AS d LEFT JOIN pgembed._codec AS c ON c.name = k.codec"
         " WHERE d.column_name = k.column_name AND pg_catalog.pg_has_role(t.relowner, 'USAGE') ORDER BY 1, 2"
     )

@@ -15,7 +15,7 @@ def workers(db: Database) -> Iterator[Finding]:
     rows = db.execute(
         "SELECT w.name, w.host, w.problem FROM pgembed.workers AS w JOIN pg_catalog.pg_stat_activity AS a ON a.pid = w.pid"
         " WHERE w.problem IS NOT NULL AND w.state <> 'gone' AND (pg_catalog.pg_has_role(a.usesysid, 'USAGE') OR EXISTS ("
-        "SELECT FROM pgembed._embedding AS e JOIN pg_catalog.pg_class AS t ON t.oid = e.table_name"
+        "SELECT FROM pgembed._embedding AS e JOIN pg_catalog.pg_class AS t ON t.oid OPERATOR(pg_catalog.=) e.table_name"
         " WHERE pg_catalog.pg_has_role(t.relowner, 'USAGE') AND pg_catalog.pg_has_role(a.usesysid, t.relowner, 'USAGE'))) ORDER BY 1"
     )
     for row in rows:
@@ -34,7 +34,8 @@ def of(db: Database, column: Column) -> Iterator[Finding]:
         return
     call = f"{named(column.table)}, {text(column.name)}"
     state = db.execute(
-        "SELECT q.* FROM pgembed._queue AS q WHERE q.table_name = $1::pg_catalog.oid::pg_catalog.regclass AND q.column_name = $2",
+        "SELECT q.* FROM pgembed._queue AS q"
+        " WHERE q.table_name OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass AND q.column_name = $2",
         ["pg_catalog.oid", "pg_catalog.name"],
         [column.table.oid, column.name],
     )

@@ -101,7 +101,8 @@ def drop_trigger(db: Database, found: Table, name: str) -> None:
     """Drop a trigger, where it still exists, and the function that it calls, unless another trigger calls that too."""
     rows = db.execute(
         "SELECT n.nspname, p.proname, EXISTS (SELECT FROM pg_catalog.pg_trigger AS o WHERE o.tgfoid = t.tgfoid AND o.oid <> t.oid"
-        " AND o.tgparentid = 0) AS shared FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid"
+        " AND o.tgparentid OPERATOR(pg_catalog.=) 0) AS shared FROM pg_catalog.pg_trigger AS t"
+        " JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid"
         " JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace WHERE t.tgrelid = $1 AND t.tgname = $2 AND NOT t.tgisinternal",
         ["pg_catalog.oid", "pg_catalog.name"],
         [found.oid, name],
@@ -168,7 +169,7 @@ def _add_hash_column(db: Database, found: Table, name: str, chunks: Chunks | Non
     if column_type(db, found, hash_column) is not None:
         raise errors.DuplicateObject(
             f'column "{hash_column}" of table "{found.name}" exists already; pgembed keeps there what the vector was made of',
-            hint="Drop it where it was left by pgembed itself, such as in a partition that was detached; else rename it.",
+            hint="Drop it where pgembed left it, such as in a partition that was detached; else rename it, or give another column_name.",
         )
     db.execute(f"ALTER TABLE {found.sql} ADD COLUMN {quote(hash_column)} pg_catalog.bytea")
     state = f"pgembed.freshness({hash_column})" if chunks else f"pgembed.freshness({name}, {hash_column})"
@@ -196,8 +197,10 @@ def _bases(db: Database, found: Table, source: RowFunction) -> list[str]:
         "SELECT g.attname, pg_catalog.array_agg(b.attname::pg_catalog.text ORDER BY b.attnum) FILTER (WHERE b.attnum > 0) AS bases"
         " FROM pg_catalog.pg_attribute AS g"
         " JOIN pg_catalog.pg_attrdef AS x ON x.adrelid = g.attrelid AND x.adnum = g.attnum"
-        " LEFT JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid = x.oid"
-        " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = g.attrelid AND d.refobjsubid <> g.attnum"
+        " LEFT JOIN pg_catalog.pg_depend AS d"
+        " ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid = x.oid"
+        " AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = g.attrelid"
+        " AND d.refobjsubid <> g.attnum"
         " LEFT JOIN pg_catalog.pg_attribute AS b ON b.attrelid = g.attrelid AND b.attnum = d.refobjsubid"
         " WHERE g.attrelid = $1 AND g.attgenerated <> '' AND ($2::pg_catalog.text[] IS NULL OR g.attname = ANY ($2)) GROUP BY g.attname",
         ["pg_catalog.oid", "pg_catalog.text[]"],
@@ -213,7 +216,8 @@ def column_type(db: Database, found: Table, name: str) -> str | None:
     rows = db.execute(
         # a type of somebody else's that is only called like one of pgvector's may have casts that run their code
         "SELECT CASE WHEN t.typname IN ('vector', 'halfvec') AND t.typnamespace <> x.extnamespace"
-        " THEN t.typnamespace::pg_catalog.regnamespace || '.' || t.typname ELSE t.typname::pg_catalog.text END AS typname"
+        " THEN pg_catalog.format('%s.%s', t.typnamespace::pg_catalog.regnamespace, t.typname)"
+        " ELSE t.typname::pg_catalog.text END AS typname"
         " FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid"
         " LEFT JOIN pg_catalog.pg_extension AS x ON x.extname = 'vector'"
         " WHERE a.attrelid = $1 AND a.attname = $2 AND NOT a.attisdropped",

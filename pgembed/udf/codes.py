@@ -66,7 +66,9 @@ def code_missed(relation: int, column_name: str, said: str) -> None:
 @boundary
 def states() -> list[dict[str, Any]]:
     """Body of `pgembed._codes`."""
-    tables = DATABASE.execute("SELECT DISTINCT t.oid FROM pgembed._code AS c JOIN pg_catalog.pg_class AS t ON t.oid = c.table_name")
+    tables = DATABASE.execute(
+        "SELECT DISTINCT t.oid FROM pgembed._code AS c JOIN pg_catalog.pg_class AS t ON t.oid OPERATOR(pg_catalog.=) c.table_name"
+    )
     lines = []
     for row in tables:
         found, _ = columns.table(DATABASE, str(row["oid"]))

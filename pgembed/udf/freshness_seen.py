@@ -14,7 +14,7 @@ def states() -> list[dict[str, Any]]:
     """Body of `pgembed._embeddings`."""
     tables = DATABASE.execute(
         # by number: to name a table of a schema that the caller may not enter is an error
-        "SELECT DISTINCT t.oid FROM pgembed._embedding AS e JOIN pg_catalog.pg_class AS t ON t.oid = e.table_name"
+        "SELECT DISTINCT t.oid FROM pgembed._embedding AS e JOIN pg_catalog.pg_class AS t ON t.oid OPERATOR(pg_catalog.=) e.table_name"
     )
     described = [column for row in tables for column in columns.table(DATABASE, str(row["oid"]))[1]]
     lines = []

@@ -31,7 +31,7 @@ SWEEP_LOOKS = 200
 FROM_THE_START = 64
 
 _LIVE = "c.worker <> '' AND c.expires_at > clock_timestamp() AND EXISTS (SELECT FROM pg_stat_get_activity(c.pid))"
-_OF = "c.table_name = $1::oid::regclass AND c.column_name = $2"
+_OF = "c.table_name OPERATOR(pg_catalog.=) $1::oid::regclass AND c.column_name = $2"
 _COLUMN = ("oid", "name")
 
 # When this session last claimed rows of a column, in claims.
@@ -132,7 +132,7 @@ def _candidates(db: Database, ask: Ask, target: str | None, name: str | None, wi
     else:
         rows = db.execute(
             "SELECT DISTINCT e.table_name::pg_catalog.oid AS table_oid FROM pgembed._embedding AS e"
-            " JOIN pg_catalog.pg_class AS t ON t.oid = e.table_name WHERE pg_catalog.pg_has_role(t.relowner, 'USAGE')"
+            " JOIN pg_catalog.pg_class AS t ON t.oid OPERATOR(pg_catalog.=) e.table_name WHERE pg_catalog.pg_has_role(t.relowner, 'USAGE')"
             " AND (t.relpersistence <> 't' OR t.relnamespace = pg_catalog.pg_my_temp_schema()) AND e.source_function IS NOT NULL"
         )
         tables = [int(row["table_oid"]) for row in rows]
@@ -319,7 +319,8 @@ def _column_of(db: Database, ask: Ask, claim: int) -> Column | None:
     """The column of a claim, which must be the caller's; None where either is gone."""
     rows = ask(
         Anybody(),
-        "SELECT c.table_name::oid AS table_oid, c.column_name FROM pgembed._claim AS c JOIN pg_class AS t ON t.oid = c.table_name"
+        "SELECT c.table_name::oid AS table_oid, c.column_name FROM pgembed._claim AS c"
+        " JOIN pg_class AS t ON t.oid OPERATOR(pg_catalog.=) c.table_name"
         " WHERE c.id = $1",
         ["int8"],
         [claim],

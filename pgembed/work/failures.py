@@ -34,7 +34,7 @@ class Owned(Protocol):
 Ask = Callable[[Owned, str, Sequence[str], Sequence[object]], list[Row]]
 
 _COLUMN = ("oid", "name")
-_OF = "table_name = $1::oid::regclass AND column_name = $2"
+_OF = "table_name OPERATOR(pg_catalog.=) $1::oid::regclass AND column_name = $2"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def lock(ask: Ask, column: Column, keys: Sequence[str], failed: Sequence[Failure
     ask(
         column.table,
         f"SELECT FROM pgembed._embedding WHERE {_OF} AND ($3 OR EXISTS (SELECT FROM pgembed._failure AS f"
-        " WHERE f.table_name = $1::oid::regclass AND f.column_name = $2 AND f.key = ANY ($4))) FOR NO KEY UPDATE",
+        " WHERE f.table_name OPERATOR(pg_catalog.=) $1::oid::regclass AND f.column_name = $2 AND f.key = ANY ($4))) FOR NO KEY UPDATE",
         [*_COLUMN, "bool", "text[]"],
         [column.table.oid, column.name, bool(failed), list(keys)],
     )

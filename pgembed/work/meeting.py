@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
-from pgembed import errors, faults, following
+from pgembed import faults, following
 from pgembed.columns import Column
 from pgembed.database import Database, Row
 from pgembed.work import reading, writing
@@ -112,7 +112,8 @@ def write(db: Database, column: Column, work: Work, *, commits: bool) -> Written
 
 def has_changed(db: Database, column: Column, error: Exception) -> bool:
     """Whether an error comes of the column's having become another one meanwhile."""
-    if faults.is_servers(error) or isinstance(error, errors.PgembedError | Unusable):
+    # what the source's evaluation says in our words may come of it, too
+    if faults.is_servers(error) or isinstance(error, Unusable):
         return False
     try:
         with following.as_owner(db, column.table), db.subtransaction():

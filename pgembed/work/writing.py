@@ -103,8 +103,10 @@ def check(db: Database, column: Column) -> None:
     # Who changes what a column is made of locks the table against writers first. Only the table itself: partitions follow it.
     db.execute(f"LOCK TABLE ONLY {column.table.sql} IN ROW EXCLUSIVE MODE")
     same = db.execute(
-        "SELECT FROM pgembed._embedding AS e JOIN pg_catalog.pg_attribute AS a ON a.attrelid = e.table_name AND a.attname = e.hash_column"
-        " WHERE e.table_name = $1 AND e.column_name = $2 AND NOT a.attisdropped AND e.fingerprint IS NOT DISTINCT FROM $3"
+        "SELECT FROM pgembed._embedding AS e JOIN pg_catalog.pg_attribute AS a"
+        " ON a.attrelid OPERATOR(pg_catalog.=) e.table_name AND a.attname = e.hash_column"
+        " WHERE e.table_name OPERATOR(pg_catalog.=) $1 AND e.column_name = $2 AND NOT a.attisdropped"
+        " AND e.fingerprint IS NOT DISTINCT FROM $3"
         " AND e.source_function IS NOT DISTINCT FROM $4 AND e.hash_column IS NOT DISTINCT FROM $5"
         " AND (e.chunk_tokens, e.chunk_overlap) IS NOT DISTINCT FROM ($6, $7)",
         [

@@ -29,9 +29,9 @@ _PAGE, _SHARED_BYTES = 1000, 16 << 20
 # What may be claimed, where some columns are left out and so the choice is made here.
 _COLUMNS = (
     "SELECT e.table_name::pg_catalog.oid::pg_catalog.int8 AS target, e.column_name::pg_catalog.text AS column_name"
-    " FROM pgembed._embedding AS e JOIN pg_catalog.pg_class AS t ON t.oid = e.table_name"
+    " FROM pgembed._embedding AS e JOIN pg_catalog.pg_class AS t ON t.oid OPERATOR(pg_catalog.=) e.table_name"
     " WHERE e.source_function IS NOT NULL AND t.relpersistence <> 't' AND pg_catalog.pg_has_role(t.relowner, 'USAGE')"
-    " AND CASE WHEN $1 IS NULL THEN e.sync <> 'manual' ELSE e.table_name = $1::pg_catalog.oid END ORDER BY 1, 2"
+    " AND CASE WHEN $1 IS NULL THEN e.sync <> 'manual' ELSE e.table_name OPERATOR(pg_catalog.=) $1::pg_catalog.oid END ORDER BY 1, 2"
 )
 
 # Classes of SQLSTATE of what is over soon, such as somebody's lock.

@@ -15,6 +15,10 @@ import shifted
 from meanwhile import Asked, waits
 from support import Connect, Connection, MakeRole, Notices, Refused, wait_until
 
+from pgembed.changing import locking
+from pgembed.columns import table as described
+from pgembed.psycopgdb import PsycopgDatabase
+
 ROWS = 40
 ASKED = 5
 # Another row has the text of the row that is asked for.
@@ -211,6 +215,20 @@ def test_a_table_in_use_is_not_waited_for_long(ready: Connection, connect: Conne
     assert one(ready, "SELECT current_setting('lock_timeout')") == "0"
     reader.execute("COMMIT")
     ready.execute("SELECT pgembed.switch_model('t')")
+
+
+def test_only_a_vacuum_is_waited_for_until_it_gives_way(ready: Connection, connect: Connect) -> None:
+    """An autovacuum is cancelled by PostgreSQL for whoever has waited for deadlock_timeout; for others that would be long."""
+    db = PsycopgDatabase(connect(ready))
+    found = described(db, "t")[0]
+    others = [connect(ready), connect(ready)]
+    assert locking._patience(db, found) == locking.LOCK_MILLISECONDS
+    others[0].execute("BEGIN; LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE")  # as VACUUM does
+    assert locking._patience(db, found) == 1000 + locking.LOCK_MILLISECONDS
+    others[1].execute("BEGIN; SELECT FROM t LIMIT 1")
+    assert locking._patience(db, found) == locking.LOCK_MILLISECONDS
+    for other in others:
+        other.execute("COMMIT")
 
 
 def test_an_index_may_be_built_by_hand_and_the_call_goes_on(words: Connection, notices: Notices) -> None:

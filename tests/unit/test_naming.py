@@ -21,6 +21,10 @@ class Taken:
         return [{}] if self.every or values[1] in self.names else []
 
 
+def taking(*names: str, every: bool = False) -> Any:
+    return Taken(*names, every=every)
+
+
 @pytest.mark.parametrize(
     ("taken", "suffix", "name"),
     [
@@ -33,16 +37,16 @@ class Taken:
     ],
 )
 def test_the_first_name_that_is_free(taken: tuple[str, ...], suffix: str, name: str) -> None:
-    assert naming.free(Taken(*taken), "public", "indexes", "x", suffix) == name  # type: ignore[arg-type]
+    assert naming.free(taking(*taken), "public", "indexes", "x", suffix) == name
 
 
 def test_a_long_name_gives_way_to_its_suffix_at_a_whole_character() -> None:
     long = "ä" * 40
     assert naming.clip(long, "_work") == "ä" * 29 + "_work"
     full = naming.clip(long, "_work")
-    assert naming.free(Taken(full), "public", "tables", long, "_work") == "ä" * 28 + "_work2"  # type: ignore[arg-type]
+    assert naming.free(taking(full), "public", "tables", long, "_work") == "ä" * 28 + "_work2"
 
 
 def test_a_schema_may_be_full() -> None:
     with pytest.raises(errors.LimitExceeded, match='schema "public" has a thousand functions named "x"'):
-        naming.free(Taken(every=True), "public", "functions", "x")  # type: ignore[arg-type]
+        naming.free(taking(every=True), "public", "functions", "x")

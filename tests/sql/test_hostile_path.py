@@ -1,0 +1,107 @@
+"""Procedures that commit can have no search_path of their own: what they run means pg_catalog's operators and functions by name.
+
+Whoever may create an operator in a schema that comes first in somebody's search_path would else run code with that somebody's rights.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg
+import pytest
+import shifted
+
+Connection = psycopg.Connection[Any]
+
+# Operators and functions that fit what our statements may compare better than PostgreSQL's own, which need a cast: so they are taken though
+# pg_catalog comes first. Each raises.
+EVIL = r"""
+CREATE SCHEMA evil;
+DO $do$
+DECLARE
+    one record;
+    kinds text[] := '{bool,"char",name,int8,int2,int4,text,oid,regclass,float4,float8,timestamptz,interval,bytea}';
+BEGIN
+    FOR one IN
+        SELECT o.name, l.name AS l, r.name AS r FROM unnest('{=,<>,<,>,<=,>=,||,&&,@>,<@,+,-}'::text[]) AS o (name),
+            unnest(kinds) AS l (name), unnest(kinds) AS r (name)
+        WHERE NOT EXISTS (SELECT FROM pg_operator AS p WHERE p.oprname = o.name AND p.oprnamespace = 'pg_catalog'::regnamespace
+            AND p.oprleft = l.name::regtype AND p.oprright = r.name::regtype)
+    LOOP
+        EXECUTE format('CREATE FUNCTION evil.%I (%I, %I) RETURNS boolean LANGUAGE plpgsql AS %L', 'op_' || md5(one.name), one.l, one.r,
+            format('BEGIN RAISE EXCEPTION ''evil operator %s (%s, %s)''; END', one.name, one.l, one.r));
+        EXECUTE format('CREATE OPERATOR evil.%s (LEFTARG = %I, RIGHTARG = %I, FUNCTION = evil.%I)', one.name, one.l, one.r,
+            'op_' || md5(one.name));
+    END LOOP;
+    FOR one IN
+        SELECT f.name, l.name AS l, r.name AS r
+        FROM unnest('{format,concat,concat_ws,string_agg,coalesce_,substr,has_table_privilege,pg_has_role}'::text[]) AS f (name),
+            unnest(kinds) AS l (name), unnest(kinds) AS r (name)
+        WHERE NOT EXISTS (SELECT FROM pg_proc AS p WHERE p.proname = f.name AND p.pronamespace = 'pg_catalog'::regnamespace
+            AND p.proargtypes::text = concat(l.name::regtype::oid, ' ', r.name::regtype::oid))
+    LOOP
+        EXECUTE format('CREATE FUNCTION evil.%I (%I, %I) RETURNS text LANGUAGE plpgsql AS %L', one.name, one.l, one.r,
+            format('BEGIN RAISE EXCEPTION ''evil function %s (%s, %s)''; END', one.name, one.l, one.r));
+    END LOOP;
+END $do$;
+"""
+TABLE = """
+    CREATE TABLE public.t (id int PRIMARY KEY, body text, size int);
+    INSERT INTO public.t SELECT n, chr(97 + n % 26), n % 5 FROM generate_series(1, 60) AS n;
+    UPDATE public.t SET body = 'wa' || body;
+    SELECT pgembed.add_embedding('public.t', 'body', 'old', sync => 'queued');
+"""
+# In this order each has work to do.
+CALLS = (
+    "CALL pgembed.work('public.t', max_rows => 20)",
+    "CALL pgembed.refresh('public.t')",
+    "CALL pgembed.refresh('public.t', recheck => true)",
+    "SELECT pgembed.train_codec('bits', 'public.t', 'sign', measure => false)",
+    "SELECT pgembed.add_code('public.t', 'bits')",
+    "CALL pgembed.fill_code('public.t')",
+    "CREATE INDEX ON public.t USING hnsw (embedding public.vector_cosine_ops)",
+    "CALL pgembed.calibrate('public.t', sample => 10)",
+    "CALL pgembed.calibrate(sample => 10)",
+    "SELECT pgembed.drop_code('public.t')",
+    "CALL pgembed.change_model('public.t', 'new', switch => false)",
+    "CALL pgembed.change_model('public.t', 'new')",
+    "SELECT pgembed.finish_model_change('public.t')",
+    "UPDATE public.t SET body = 'wab' WHERE id = 1",
+    "CALL pgembed.work()",
+)
+
+
+@pytest.fixture(scope="module")
+def database(server_url: str, installed_server: Any) -> Iterator[str]:
+    with shifted.database(server_url, installed_server.template_dbname, f"pgembed_evil_{os.getpid()}") as name:
+        yield name
+
+
+@pytest.fixture
+def hostile(server_url: str, database: str) -> Iterator[Connection]:
+    with closing(psycopg.connect(server_url, dbname=database, autocommit=True)) as connection:
+        connection.execute(TABLE)
+        connection.execute(EVIL)
+        connection.execute("SET search_path = evil, public")
+        yield connection
+        connection.execute("RESET search_path; DROP SCHEMA evil CASCADE")
+        connection.execute("DROP TABLE public.t CASCADE")
+
+
+def test_the_schema_is_hostile(hostile: Connection) -> None:
+    for statement, said in (
+        (b"SELECT 'pg_class'::regclass = 'pg_class'::regclass", "evil operator ="),
+        (b"SELECT format('x'::text, 'y'::name)", "evil function format"),
+    ):
+        with pytest.raises(psycopg.errors.RaiseException, match=said):
+            hostile.execute(statement)
+
+
+def test_what_commits_runs_nobodys_operators_and_functions(hostile: Connection) -> None:
+    for statement in CALLS:
+        hostile.execute(statement.encode())
+    found = hostile.execute("SELECT fresh OPERATOR(pg_catalog.=) rows FROM pgembed.embeddings").fetchall()
+    assert found == [(True,)]
