@@ -29,7 +29,7 @@ APART_BAND = 2.0
 # How many times as much as measured queries those that come may miss. Over a graph the filters are others too: 1.5 times as much with
 # ranges. Over codes, where a candidate more costs little, the rows that have a value in common are nearer to each other: papers of one
 # category missed three times as much as those of another.
-HARDER, HARDER_FILTERED, HARDER_CODES = curves.OTHER_QUESTIONS, 1.2 * curves.OTHER_QUESTIONS, 1.6 * curves.OTHER_QUESTIONS
+HARDER, HARDER_FILTERED, HARDER_CODES = curves.OTHER_QUESTIONS, 1.2 * curves.OTHER_QUESTIONS, 2 * curves.OTHER_QUESTIONS
 # Codes of all rows that pass may be read with so much room at least.
 HARDER_LEAST = 1.75
 # And codes than comparing every row, which misses nothing at all; few rows are often in the processor's caches, and then cost less.

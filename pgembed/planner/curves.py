@@ -34,8 +34,9 @@ _MOST_FOUND = 500
 # What floating point leaves over.
 _NOTHING = 1e-6
 # How many times as much as questions that a calibration made up those may miss that come: people ask otherwise, as titles are asked for
-# abstracts, and missed 1.4 to 2.3 times as much. Questions of people, given to a calibration, are of the kind that comes.
-OTHER_QUESTIONS = 2.5
+# abstracts, and missed 1.4 to 2.3 times as much. Questions of people, given to a calibration, are of the kind that comes; with none to spare
+# others of that kind missed up to 1.25 times as much.
+OTHER_QUESTIONS, OF_THE_KIND = 2.5, 1.4
 # What a candidate costs beside a row that a graph visits: its row is found by key.
 _RESCORED = 0.2
 # Most candidates of a scan over codes; beyond, comparing every row costs no more.
@@ -210,7 +211,7 @@ def _grouped(points: Sequence[Point], harder: float) -> list[tuple[float, _Surfa
     filters: dict[tuple[float, str], dict[float, list[tuple[float, float]]]] = {}
     for point in points:
         of_filter = filters.setdefault((point.share, point.filter), {})
-        others = max(1.0, harder / OTHER_QUESTIONS) if point.given else harder
+        others = max(1.0, harder * OF_THE_KIND / OTHER_QUESTIONS) if point.given else harder
         may_miss = max(1 - point.low, others * (1 - point.recall))
         of_filter.setdefault(float(point.candidates), []).append((float(point.ef_search or 0), may_miss))
     groups: list[list[tuple[float, str]]] = []

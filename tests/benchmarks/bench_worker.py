@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", choices=("rate", "waking"))
     options = parser.parse_args()
-    rows, seconds, rounds, rest = (40, 0, 1, 0.0) if options.quick else (options.rows, options.seconds, options.rounds, 1.5)
+    rows, seconds, rounds, rest = (40, 0, 1, 0.0) if options.quick else (options.rows, options.seconds, options.rounds, 12.0)
     url = os.environ.get("PGEMBED_URL")
     if not url:
         raise SystemExit("PGEMBED_URL is not set: PGEMBED_URL=$(make -s url) python tests/benchmarks/bench_worker.py")
