@@ -8,7 +8,6 @@ from pgembed.database import Database
 
 # Below this, comparing every vector is faster than an index scan and cannot miss.
 INDEX_ROWS = 5_000
-ALONE_BELOW = 1_000_000  # rows; of 384 dimensions one core links so many in minutes
 INDEX_MEMORY_LIMIT = 1 << 20  # kB of maintenance_work_mem taken for building an index, where fewer are set
 MOST_DIMS = {"vector": 2000, "halfvec": 4000}  # pgvector's own
 # Whoever builds an index concurrently holds this advisory lock of the table. Not a number that another program would choose.
@@ -65,16 +64,6 @@ def memory(db: Database, column: Column, rows: float) -> str:
     needed = int(max(0.0, rows) * ((column.dim or 0) * 4 + 512) / 1024)
     found = db.execute("SELECT setting::pg_catalog.int8 AS kb FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'")
     return f"{min(INDEX_MEMORY_LIMIT, max(int(found[0]['kb']), needed))}kB"
-
-
-def workers(db: Database, rows: float) -> str:
-    """max_parallel_maintenance_workers for building an index while its table is used: a short build leaves others the cores.
-
-    On two cores building one of 20,000 rows in parallel took as long, and searches meanwhile 1.6 times as long.
-    """
-    if 0 <= rows < ALONE_BELOW:
-        return "0"
-    return str(db.execute("SELECT pg_catalog.current_setting('max_parallel_maintenance_workers') AS now")[0]["now"])
 
 
 def set_memory(db: Database, value: str) -> str:

@@ -31,7 +31,6 @@ class Job:
         is_full: rows that lack a vector are few enough to begin.
         leftovers: indexes of the column, in SQL, that are not valid.
         memory: for maintenance_work_mem.
-        workers: for max_parallel_maintenance_workers.
     """
 
     table: Table
@@ -40,7 +39,6 @@ class Job:
     is_full: bool
     leftovers: tuple[str, ...]
     memory: str
-    workers: str
 
 
 def changes(db: Database, target: int | None) -> list[tuple[int, str]]:
@@ -93,9 +91,7 @@ def due(db: Database, target: int, name: str, *, alone: bool = False) -> Job | N
             return None
         rows = meant.rows if meant.chunks is None else meant.chunks.lines
         left = _leftovers(db, meant) if alone else ()
-        return Job(
-            found, meant.label, tuple(statements), _is_full(db, meant), left, indexing.memory(db, meant, rows), indexing.workers(db, rows)
-        )
+        return Job(found, meant.label, tuple(statements), _is_full(db, meant), left, indexing.memory(db, meant, rows))
 
 
 def leftovers(db: Database, job: Job, target: int, name: str) -> list[str]:

@@ -171,7 +171,6 @@ class Builder(threading.Thread):
         # a transaction that is open is waited for, and blocks nobody meanwhile
         _set(db, "lock_timeout", "0")
         _set(db, "maintenance_work_mem", job.memory)
-        _set(db, "max_parallel_maintenance_workers", job.workers)
         _set(db, "role", job.table.owner)
         db.commit()
         db.connection.autocommit = True
@@ -193,7 +192,7 @@ class Builder(threading.Thread):
                 self._building = None
                 self._rota.does(_HAND, None)
             if not db.connection.closed:
-                for name in ("role", "maintenance_work_mem", "max_parallel_maintenance_workers"):
+                for name in ("role", "maintenance_work_mem"):
                     db.execute(f"RESET {name}")
                 _set(db, "lock_timeout", _LOCK_TIMEOUT)
                 db.connection.autocommit = False
