@@ -41,7 +41,7 @@ def create_beside(db: Database, column: Column, name: str, limits: tuple[int, in
     give_rights(db, first, described)
     stored = db.execute(
         "SELECT CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END AS called"
-        " FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = $1::pg_catalog.regclass AND a.attname = $2",
+        " FROM pg_catalog.pg_attribute AS a WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.regclass AND a.attname = $2",
         ["pg_catalog.text", "pg_catalog.name"],
         [first.sql, CHUNK_VECTOR],
     )[0]["called"]
@@ -272,7 +272,7 @@ def count(db: Database, chunks: Chunks) -> int | None:
     """How many chunks there are, as the caller sees them; None where the caller may not read them or sees some only."""
     allowed = db.execute(
         "SELECT pg_catalog.has_table_privilege(c.oid, 'SELECT') AND NOT pg_catalog.row_security_active(c.oid) AS yes"
-        " FROM pg_catalog.pg_class AS c WHERE c.oid = $1::pg_catalog.regclass",
+        " FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.regclass",
         ["pg_catalog.text"],
         [chunks.sql],
     )

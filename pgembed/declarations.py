@@ -300,7 +300,7 @@ def _retype(db: Database, column: Column, model: ModelLike) -> None:
             "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name FROM pg_catalog.pg_index AS x"
             " JOIN pg_catalog.pg_class AS c ON c.oid = x.indexrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
             " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = ANY (x.indkey)"
-            " WHERE x.indrelid = $1::pg_catalog.regclass AND a.attname = $2",
+            " WHERE x.indrelid OPERATOR(pg_catalog.=) $1::pg_catalog.regclass AND a.attname = $2",
             ["pg_catalog.text", "pg_catalog.name"],
             [column.place, columns.CHUNK_VECTOR if column.chunks else column.name],
         )

@@ -78,7 +78,7 @@ def _columns_read(db: Database, found: Table, expression: str, returns: str) -> 
         " ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid AND d.refobjsubid > 0 AND d.refobjid = $2"
         " AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass)"
         " ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid"
-        " WHERE p.oid = $1::pg_catalog.regproc ORDER BY a.attnum",
+        " WHERE p.oid OPERATOR(pg_catalog.=) $1::pg_catalog.regproc ORDER BY a.attnum",
         ["pg_catalog.text", "pg_catalog.oid"],
         [function, found.oid],
     )

@@ -105,7 +105,7 @@ def _moved(db: Database, write: Writer, table: int) -> None:
         found,
         f"UPDATE pgembed._linker AS l SET names_function = {_quoted('p.proname')} FROM pg_proc AS p"
         " JOIN pg_namespace AS n ON n.oid = p.pronamespace"
-        " JOIN pg_class AS t ON t.relnamespace = n.oid WHERE l.target = $1::oid::regclass AND t.oid = $1"
+        " JOIN pg_class AS t ON t.relnamespace = n.oid WHERE l.target OPERATOR(pg_catalog.=) $1::oid::regclass AND t.oid = $1"
         " AND to_regproc(l.names_function) IS NULL AND p.proowner = t.relowner AND p.proname = (parse_ident(l.names_function))[2]",
         ["oid"],
         [found.oid],
@@ -117,7 +117,8 @@ def _moved(db: Database, write: Writer, table: int) -> None:
 
 def _linkers(db: Database, table: int) -> list[str | None]:
     rows = db.execute(
-        "SELECT names_function FROM pgembed._linker WHERE target = $1::pg_catalog.oid::pg_catalog.regclass ORDER BY name",
+        "SELECT names_function FROM pgembed._linker"
+        " WHERE target OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass ORDER BY name",
         ["pg_catalog.oid"],
         [table],
     )
@@ -148,7 +149,7 @@ def _lost(db: Database, table: int) -> Sequence[tuple[str, str]]:
         " UNION SELECT 'code', column_name FROM pgembed._code"
         " WHERE table_name OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass"
         " UNION SELECT 'linker', pg_catalog.unnest(names_columns) FROM pgembed._linker"
-        " WHERE target = $1::pg_catalog.oid::pg_catalog.regclass) AS l"
+        " WHERE target OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass) AS l"
         " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = $1 AND a.attname = l.name AND NOT a.attisdropped)"
         " GROUP BY l.what HAVING pg_catalog.count(*) = 1",
         ["pg_catalog.oid"],
@@ -188,6 +189,6 @@ def _quoted(name: str) -> str:
 def _write(write: Writer, found: Table, statement: str, values: Sequence[object]) -> None:
     # a constant but for the place of the table
     named = statement.replace("{table}", "table_name OPERATOR(pg_catalog.=) $1::oid::regclass").replace(
-        "{target}", "target = $1::oid::regclass"
+        "{target}", "target OPERATOR(pg_catalog.=) $1::oid::regclass"
     )
     write(found, named, ["oid", "name", "name"], [found.oid, *values])

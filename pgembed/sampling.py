@@ -137,7 +137,7 @@ def texts(db: Database, where: Where, most: int = MOST_TEXTS) -> list[str]:
     found, _ = _table(db, where)
     kinds = db.execute(
         "SELECT pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, coalesce(b.typname, y.typname) AS base,"
-        " coalesce(b.typnamespace, y.typnamespace) = 'pg_catalog'::pg_catalog.regnamespace AS builtin"
+        " coalesce(b.typnamespace, y.typnamespace) OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace AS builtin"
         " FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid"
         " LEFT JOIN pg_catalog.pg_type AS b ON b.oid = y.typbasetype"
         " WHERE a.attrelid = $1 AND a.attname = $2 AND a.attnum > 0 AND NOT a.attisdropped",

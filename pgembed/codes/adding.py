@@ -226,12 +226,13 @@ def _must_hold_codes(db: Database, column: Column) -> None:
 
 def _must_trust(db: Database, found: Table, row: CodecRow) -> None:
     """Check that an encoder does nothing with the rights of the table's owner that its own owner could not do anyway."""
-    row_of = "SELECT p.proowner AS owner FROM pg_catalog.pg_proc AS p WHERE p.oid = pg_catalog.to_regproc({})"
+    row_of = "SELECT p.proowner AS owner FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.=) pg_catalog.to_regproc({})"
     listed = db.execute(
         "SELECT f.owner, f.owner::pg_catalog.regrole::pg_catalog.text AS role,"
         " pg_catalog.pg_has_role(f.owner, t.relowner, 'USAGE') AS trusted"
         f" FROM pg_catalog.pg_class AS t LEFT JOIN ({row_of.format('$2')} UNION ALL {row_of.format('$3')} UNION ALL"
-        " SELECT y.typowner FROM pg_catalog.pg_type AS y WHERE y.oid = pg_catalog.to_regtype($4)) AS f ON true WHERE t.oid = $1",
+        " SELECT y.typowner FROM pg_catalog.pg_type AS y"
+        " WHERE y.oid OPERATOR(pg_catalog.=) pg_catalog.to_regtype($4)) AS f ON true WHERE t.oid = $1",
         ["pg_catalog.oid", "pg_catalog.text", "pg_catalog.text", "pg_catalog.text"],
         [found.oid, row.encoder, row.constants_function, row.domain],
     )
@@ -260,7 +261,7 @@ def _loosened(db: Database, found: Table, row: CodecRow) -> list[str]:
     checks = db.execute(
         "SELECT pg_catalog.quote_ident(k.conname) AS name, pg_catalog.pg_get_constraintdef(k.oid) AS definition, k.convalidated AS valid,"
         " pg_catalog.pg_has_role(y.typowner, 'USAGE') AS ours FROM pg_catalog.pg_type AS y"
-        " JOIN pg_catalog.pg_constraint AS k ON k.contypid = y.oid WHERE y.oid = pg_catalog.to_regtype($1)",
+        " JOIN pg_catalog.pg_constraint AS k ON k.contypid = y.oid WHERE y.oid OPERATOR(pg_catalog.=) pg_catalog.to_regtype($1)",
         ["pg_catalog.text"],
         [row.domain],
     )

@@ -368,7 +368,7 @@ _DESCRIBE = """
     SELECT n.nspname::pg_catalog.text AS schema, l.typname::pg_catalog.text AS name,
         pg_catalog.format('%I.%I', n.nspname, l.typname) AS plain, pg_catalog.format_type(l.oid, NULL) AS shown,
         CASE
-            WHEN l.oid = 'pg_catalog.bytea'::pg_catalog.regtype THEN 'bytes'
+            WHEN l.oid OPERATOR(pg_catalog.=) 'pg_catalog.bytea'::pg_catalog.regtype THEN 'bytes'
             WHEN l.oid = ANY ('{pg_catalog.bit,pg_catalog.varbit}'::pg_catalog.regtype[]) THEN 'bits'
             WHEN n.nspname = 'pgembed' AND l.typname = 'binvec' THEN 'bits'
             WHEN l.typname = ANY ('{vector,halfvec}'::pg_catalog.name[])

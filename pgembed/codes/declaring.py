@@ -268,7 +268,7 @@ def _existing(db: Database, codec: CodecRow) -> list[tuple[str, str, int]]:
             " (SELECT pg_catalog.to_regprocedure(pg_catalog.format('%s(%I.vector)', $1, n.nspname)) FROM pg_catalog.pg_extension AS x"
             " JOIN pg_catalog.pg_namespace AS n ON n.oid = x.extnamespace WHERE x.extname = 'vector'))"
             " UNION ALL SELECT 'DOMAIN', t.oid::pg_catalog.regtype::pg_catalog.text, t.typowner, 2 FROM pg_catalog.pg_type AS t"
-            " WHERE t.oid = pg_catalog.to_regtype($3) AND t.typtype = 'd' ORDER BY turn",
+            " WHERE t.oid OPERATOR(pg_catalog.=) pg_catalog.to_regtype($3) AND t.typtype = 'd' ORDER BY turn",
             ["pg_catalog.text"] * 3,
             [
                 f"{schema}.{quote(codec.name)}",

@@ -155,7 +155,8 @@ def _functions(db: Database, column: Column) -> Iterator[Finding]:
     for what, name in (("source", column.source_function.name), ("trigger's", column.trigger_function)):
         rows = db.execute(
             "SELECT p.proowner = t.relowner AS ours, p.prosecdef AS fenced, p.prokind::pg_catalog.text AS kind"
-            " FROM pg_catalog.pg_proc AS p, pg_catalog.pg_class AS t WHERE p.oid = pg_catalog.to_regproc($1) AND t.oid = $2",
+            " FROM pg_catalog.pg_proc AS p, pg_catalog.pg_class AS t"
+            " WHERE p.oid OPERATOR(pg_catalog.=) pg_catalog.to_regproc($1) AND t.oid = $2",
             ["pg_catalog.text", "pg_catalog.oid"],
             [name, column.table.oid],
         )

@@ -25,7 +25,8 @@ def evaluate(db: Database, column: Column, statement: str, types: Sequence[str],
     found = db.execute(
         "SELECT p.prosecdef AND p.proowner = t.relowner AS fenced, ARRAY(SELECT c.name FROM pg_catalog.unnest($3) AS c (name)"
         " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = t.oid AND a.attname = c.name)) AS gone"
-        " FROM pg_catalog.pg_proc AS p, pg_catalog.pg_class AS t WHERE p.oid = pg_catalog.to_regproc($1) AND t.oid = $2",
+        " FROM pg_catalog.pg_proc AS p, pg_catalog.pg_class AS t"
+        " WHERE p.oid OPERATOR(pg_catalog.=) pg_catalog.to_regproc($1) AND t.oid = $2",
         ["pg_catalog.text", "pg_catalog.oid", "pg_catalog.text[]"],
         [column.source_function.name, column.table.oid, list(column.source_function.columns or ())],
     )

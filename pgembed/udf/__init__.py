@@ -27,7 +27,7 @@ _Reported = type("pgembed", (plpy.Error,), {"__module__": "builtins", "__doc__":
 
 # The same for what PostgreSQL has said: ERROR:  pgembed: canceling statement ..., not spiexceptions.QueryCanceled: canceling statement ...
 _Said = type("pgembed", (plpy.SPIError,), {"__module__": "builtins", "__doc__": "PostgreSQL's own error on its way to the user."})
-_CLASSES = re.compile(r"((spiexceptions\.\w+|pgembed): )+")
+_CLASSES = re.compile(r"^((spiexceptions\.\w+|pgembed): )+")
 _READ_ONLY = "25006"
 
 _checked = False
@@ -83,7 +83,7 @@ def _said(error: plpy.SPIError, name: str) -> plpy.Error:
         reported.hint = "Call it on the primary server." if standby else "BEGIN READ WRITE begins one that may write."
         reported.sqlstate = _READ_ONLY
         return reported
-    said: plpy.Error = _Said(_CLASSES.sub("", str(error), count=1) if _CLASSES.match(str(error)) else str(error))
+    said: plpy.Error = _Said(_CLASSES.sub("", str(error)))
     said.sqlstate, said.spidata = error.sqlstate, error.spidata
     return said
 
