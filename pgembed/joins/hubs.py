@@ -13,11 +13,13 @@ import numpy as np
 
 from pgembed.joins.neighbours import Floats, Ints
 
-Hub: TypeAlias = Literal["none", "best", "csls"]
-HUBS: tuple[Hub, ...] = ("none", "best", "csls")
+Hub: TypeAlias = Literal["none", "soft", "best", "csls"]
+HUBS: tuple[Hub, ...] = ("none", "soft", "best", "csls")
 
 # Nearest rows whose mean similarity is CSLS's measure of density, as in the paper.
 CSLS_NEIGHBOURS = 10
+# Differences of fused scores, which reach from 0 to 3, that count as one: of the soft maximum.
+TEMPERATURE = 0.1
 
 
 def penalty(right: Ints, score: Floats, rows: int, hub: Hub) -> Floats:
@@ -27,20 +29,26 @@ def penalty(right: Ints, score: Floats, rows: int, hub: Hub) -> Floats:
         right: of each pair the right row; all of a right row's best pairs must be among them.
         score: of each pair, bigger is better.
         rows: how many right rows there are.
-        hub: "best": half of the row's best score. "csls": half of the mean of its ten best (Conneau et al., Word Translation Without
-            Parallel Data, ICLR 2018, https://arxiv.org/abs/1710.04087; the left row's own mean changes no order of its pairs and is left
-            out). "none": zero.
+        hub: "best": half of the row's best score. "soft": half of the soft maximum, t ln sum exp(score / t) with t = 0.1, which grows with
+            every left row that is as near as the nearest: the score is then t times the logarithm of an inverted softmax (Smith et al.,
+            Offline bilingual word vectors, ICLR 2017, https://arxiv.org/abs/1702.03859), whose denominator is under a root.
+            "csls": half of the mean of its ten best (Conneau et al., Word Translation Without Parallel Data, ICLR 2018,
+            https://arxiv.org/abs/1710.04087; the left row's own mean changes no order of its pairs and is left out). "none": zero.
     Returns:
         Shape (rows,); zero for a row without pairs.
     """
     taken = np.zeros(rows)
     if hub == "none" or not len(right):
         return taken
-    count = 1 if hub == "best" else CSLS_NEIGHBOURS
     order = np.lexsort((-score, right))
     row, start, size = np.unique(right[order], return_index=True, return_counts=True)
-    rank = np.arange(len(order)) - np.repeat(start, size)
-    first = rank < count
-    best = np.bincount(right[order][first], score[order][first], rows)
-    taken[row] = best[row] / np.minimum(size, count) / 2
-    return taken
+    ordered = score[order]
+    if hub == "csls":
+        first = np.arange(len(order)) - np.repeat(start, size) < CSLS_NEIGHBOURS
+        taken[row] = np.add.reduceat(np.where(first, ordered, 0.0), start) / np.minimum(size, CSLS_NEIGHBOURS)
+    else:
+        taken[row] = ordered[start]
+        if hub == "soft":
+            more = np.exp((ordered - np.repeat(ordered[start], size)) / TEMPERATURE)
+            taken[row] += TEMPERATURE * np.log(np.add.reduceat(more, start))
+    return taken / 2

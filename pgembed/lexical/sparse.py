@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -116,7 +117,7 @@ def stacked(several: list[Rows], width: int) -> Rows:
     )
 
 
-def beside(several: list[Rows], factors: list[float]) -> Rows:
+def beside(several: Sequence[Rows], factors: Sequence[float]) -> Rows:
     """Rows of all terms of several kinds, each kind's weights times its factor: products add up."""
     offset, lengths = 0, sum((rows.counts for rows in several), np.zeros(len(several[0]), dtype=np.int64))
     start = np.zeros(len(lengths) + 1, dtype=np.int64)
