@@ -18,10 +18,10 @@ from pgembed.joins.neighbours import BLOCK_BYTES, Bools, Check, Floats, Ints, Me
 from pgembed.lexical import sparse
 
 # What each similarity weighs in the fused score.
-WEIGHTS = {"dense": 1.0, "words": 1.0, "characters": 1.0, "numbers": 0.5}
+WEIGHTS = {"dense": 0.5, "words": 1.0, "characters": 1.0, "numbers": 0.5}
 # A fused score looks at so many candidates of each similarity, and at least at twice as many as are asked for.
-DEPTH = 32
-BACK = 16  # and at so many of each right row
+DEPTH = 64
+BACK = 8  # and at so many of each right row
 # Groups of at most so many pairs are compared pair by pair.
 SMALL_GROUP = 4_096
 

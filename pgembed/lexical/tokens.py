@@ -58,6 +58,11 @@ def words(folded: str) -> list[str]:
     return found
 
 
+def compounds(folded: str) -> list[str]:
+    """Each word and the next in one: others write "techtool" where one writes "tech tool"."""
+    return [one + other for one, other in pairwise(_cut(folded))]
+
+
 def chunks(folded: str) -> list[str]:
     """What n-grams are taken of: each word between blanks, and each end of a word with the beginning of the next.
 
