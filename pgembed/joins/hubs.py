@@ -21,8 +21,8 @@ HUBS: tuple[Hub, ...] = ("none", "soft", "best", "csls")
 Correction: TypeAlias = Literal["csls", "qb_norm"]
 CORRECTIONS: tuple[Correction, ...] = ("csls", "qb_norm")
 
-# Nearest rows whose mean similarity is CSLS's measure of density, as in the paper.
-CSLS_NEIGHBOURS = 10
+# How many of a row's best pairs say how much of a hub it is: as many as in CSLS's paper.
+NEIGHBOURS = 10
 # Differences of fused scores, which reach from 0 to 3, that count as one: of the soft maximum.
 TEMPERATURE = 0.1
 # QB-Norm's inverse temperature, as in the paper.
@@ -33,12 +33,13 @@ def penalty(right: Ints, score: Floats, rows: int, hub: Hub) -> Floats:
     """What is taken off the scores of each right row, from the scores of its best pairs.
 
     Args:
-        right: of each pair the right row; all of a right row's best pairs must be among them.
+        right: of each pair the right row; the ten best of every right row must be among them, as far as there are so many.
         score: of each pair, bigger is better.
         rows: how many right rows there are.
-        hub: "best": half of the row's best score. "soft": half of the soft maximum, t ln sum exp(score / t) with t = 0.1, which grows with
-            every left row that is as near as the nearest: the score is then t times the logarithm of an inverted softmax (Smith et al.,
-            Offline bilingual word vectors, ICLR 2017, https://arxiv.org/abs/1702.03859), whose denominator is under a root.
+        hub: "best": half of the row's best score. "soft": half of the soft maximum of its ten best, t ln sum exp(score / t) with t = 0.1,
+            which grows with every left row that is as near as the nearest: the score is then t times the logarithm of an inverted
+            softmax (Smith et al., Offline bilingual word vectors, ICLR 2017, https://arxiv.org/abs/1702.03859), whose denominator is
+            under a root.
             "csls": half of the mean of its ten best (Conneau et al., Word Translation Without Parallel Data, ICLR 2018,
             https://arxiv.org/abs/1710.04087; the left row's own mean changes no order of its pairs and is left out). "none": zero.
     Returns:
@@ -50,13 +51,13 @@ def penalty(right: Ints, score: Floats, rows: int, hub: Hub) -> Floats:
     order = np.lexsort((-score, right))
     row, start, size = np.unique(right[order], return_index=True, return_counts=True)
     ordered = score[order]
+    first = np.arange(len(order)) - np.repeat(start, size) < NEIGHBOURS
     if hub == "csls":
-        first = np.arange(len(order)) - np.repeat(start, size) < CSLS_NEIGHBOURS
-        taken[row] = np.add.reduceat(np.where(first, ordered, 0.0), start) / np.minimum(size, CSLS_NEIGHBOURS)
+        taken[row] = np.add.reduceat(np.where(first, ordered, 0.0), start) / np.minimum(size, NEIGHBOURS)
     else:
         taken[row] = ordered[start]
         if hub == "soft":
-            more = np.exp((ordered - np.repeat(ordered[start], size)) / TEMPERATURE)
+            more = np.exp((ordered - np.repeat(ordered[start], size)) / TEMPERATURE) * first
             taken[row] += TEMPERATURE * np.log(np.add.reduceat(more, start))
     return taken / 2
 
@@ -90,7 +91,7 @@ def hubness(
     rows, bank = neighbours.checked(rows, bank, "cosine")
     found = np.full(len(rows), np.nan)
     if method == "csls":
-        near = neighbours.nearest(rows, bank, CSLS_NEIGHBOURS, same=same, check=check, block_bytes=block_bytes)
+        near = neighbours.nearest(rows, bank, NEIGHBOURS, same=same, check=check, block_bytes=block_bytes)
         count = np.bincount(near.left, minlength=len(rows))
         near_by = np.bincount(near.left, 1.0 - near.distance, len(rows))
         found[count > 0] = near_by[count > 0] / count[count > 0]

@@ -20,8 +20,8 @@ from pgembed.lexical import sparse
 # What each similarity weighs in the fused score.
 WEIGHTS = {"dense": 0.5, "words": 1.0, "characters": 1.0, "numbers": 0.5}
 # A fused score looks at so many candidates of each similarity, and at least at twice as many as are asked for.
-DEPTH = 64
-BACK = 8  # and at so many of each right row
+DEPTH = 32
+BACK = hubs.NEIGHBOURS  # and at so many of each right row, which say how much of a hub it is
 # Groups of at most so many pairs are compared pair by pair.
 SMALL_GROUP = 4_096
 
@@ -226,7 +226,7 @@ def _searched(
         back = neighbours.nearest(vectors[1], vectors[0], BACK, metric=metric, same=same, check=check, block_bytes=block_bytes)
         found += [(near.left, near.right), (back.right, back.left)]
     m = len(texts.right)
-    both = np.unique(np.concatenate([left * m + right for left, right in found]))
+    both = sparse.once(np.concatenate([left * m + right for left, right in found]))
     return both // m, both % m
 
 

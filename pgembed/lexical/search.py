@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from pgembed.lexical.sparse import Ints, Rows, Terms, Weights, entries
+from pgembed.lexical.sparse import Ints, Rows, Terms, Weights, entries, once
 from pgembed.lexical.weights import Check
 from pgembed.models import threads
 
@@ -57,7 +57,7 @@ def nearest(
     rows = np.concatenate([np.empty(0, dtype=np.int64), *found_left])
     columns = np.concatenate([np.empty(0, dtype=np.int64), *found_right])
     width = max(1, len(right))
-    both = np.unique(rows * width + columns)
+    both = once(rows * width + columns)
     return both // width, both % width
 
 

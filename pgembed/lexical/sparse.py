@@ -57,6 +57,12 @@ def entries(start: Ints, rows: Ints) -> tuple[Ints, Ints]:
     return np.repeat(start[rows] - begin[:-1], count) + np.arange(begin[-1]), begin
 
 
+def once(numbers: Ints) -> Ints:
+    """The different numbers, ascending; many times as quick as numpy's unique, which makes a hash table."""
+    ordered = np.sort(numbers)
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
+
+
 def combined(lengths: Ints, term: Terms, weight: Weights, width: int, part: int = 4 << 20) -> Rows:
     """Rows of so many entries each, in any order and with repetition: equal terms of a row are added up.
 

@@ -83,7 +83,7 @@ def test_an_empty_column_gives_nothing(things: Connection) -> None:
     [
         (", method => 'none'", "22023"),
         (", method => NULL", "22023"),
-        (", column_name => 'name'", "42703"),
+        (", column_name => 'name'", "42704"),
         (", queries => 'asked'", "22004"),
         (", queries => 'asked', queries_column => 'no_such'", "42703"),
     ],
