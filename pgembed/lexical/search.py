@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 BLOCK_BYTES = 32 << 20  # of one block of float32 scores
 TILE = 65_536  # right rows a block
 # A posting touched costs as much as so many multiplications of a matrix product: terms that most rows have are multiplied.
-POSTING = 120.0
+POSTING = 200.0
 MOST_COMMON = 1_024
 
 
