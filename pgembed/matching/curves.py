@@ -1,4 +1,4 @@
-"""Small fits that a decision is made of: a ridge logistic regression, isotonic regression, and the shares that follow from probabilities."""
+"""Small fits that a decision is made of: logistic regression with a ridge, isotonic regression, shares that follow from probabilities."""
 
 from __future__ import annotations
 

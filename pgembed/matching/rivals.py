@@ -115,6 +115,29 @@ def lead(row: Ints, score: Floats) -> Floats:
     return by
 
 
+def leaning(row: Ints, score: Floats) -> Floats:
+    """Whether each row's best score stands out: 1 where it leads the second by more than twice what that leads the third by, else -1.
+
+    Where all scores of a row are of one kind, both are as likely: the gaps of the largest of many independent draws with an exponential
+    tail are independent, the j-th of mean 1 / j (Rényi, On the Theory of Order Statistics, Acta Mathematica 1953,
+    https://doi.org/10.1007/BF02127580). So rows without a partner add up to about 0, whatever their scores are. Rows with fewer than
+    three scores count as 1, rows without any as 0; of equal scores one counts.
+    """
+    out = np.zeros(int(row.max(initial=-1)) + 1)
+    order = np.lexsort((-score, row))
+    rows, scores = row[order], score[order]
+    fresh = np.ones(len(rows), dtype=bool)
+    fresh[1:] = (rows[1:] != rows[:-1]) | (scores[:-1] - scores[1:] > LEAST_GAP * (float(score.std()) or 1.0))
+    rows, scores = rows[fresh], scores[fresh]
+    start = np.flatnonzero(np.diff(rows, prepend=-1))
+    count = np.diff(np.r_[start, len(rows)])
+    out[rows[start]] = 1.0
+    start = start[count >= 3]
+    first, second, third = scores[start], scores[start + 1], scores[start + 2]
+    out[rows[start]] = np.where(first - second > 2.0 * (second - third), 1.0, -1.0)
+    return out
+
+
 def _bests(row: Ints, other: Ints, score: Floats) -> Bools:
     """Of each row its best pair; of equal ones that of the smaller other row."""
     best = np.zeros(len(row), dtype=bool)

@@ -20,7 +20,7 @@ import numpy as np
 
 from pgembed.errors import InvalidParameter
 from pgembed.matching import rivals
-from pgembed.matching.contract import MAPPINGS, Decision, Estimate, Floats, Ints, MappingKind, Scored
+from pgembed.matching.contract import MAPPINGS, Bools, Decision, Estimate, Floats, Ints, MappingKind, Scored
 from pgembed.matching.curves import Logistic, probability, rising, share
 from pgembed.matching.rivals import Chosen
 
@@ -31,14 +31,15 @@ MAPPINGS_AGAIN = 2  # how often the mapping is made again by what was learned
 ROUNDS = 8  # of estimating and learning in turn
 RIDGE = 1.0
 WIDEST_LEAD = 2.0  # in standard deviations of the score: a lead beyond this says no more
+SURE = 0.9
+LEAST_LEANING = 0.2
+SLACK = 1.0
 # The decoys' quantiles below which pairs are counted to learn how many are false.
 LOW = np.linspace(0.2, 0.6, 9)
 EVEN = 0.5  # no pair is a match that is more likely none
 
 
-def decide(
-    candidates: Scored, *, mapping: MappingKind = "many", precision: float | None = None, recall: float | None = None
-) -> Decision:
+def decide(candidates: Scored, *, mapping: MappingKind = "many", precision: float | None = None, recall: float | None = None) -> Decision:
     """How likely each candidate pair is a match, and which are.
 
     Args:
@@ -103,6 +104,7 @@ def _fitted(candidates: Scored, known: Ints, mapping: MappingKind) -> _Fitted | 
     left, right = candidates.left[known], candidates.right[known]
     evidence = _evidence(candidates, known)
     score = evidence[:, 0]
+    leaning = rivals.leaning(left, score)
     for again in range(MAPPINGS_AGAIN + 1):
         chosen = rivals.chosen(left, right, score, mapping)
         if len(chosen.pairs) < FEWEST_ROWS or len(chosen.decoys) < FEWEST_DECOYS:
@@ -112,7 +114,7 @@ def _fitted(candidates: Scored, known: Ints, mapping: MappingKind) -> _Fitted | 
         leads = np.full(len(left), np.nan)
         leads[rest] = _capped(rivals.lead(left[rest], evidence[rest, 0]), evidence[:, 0])
         decoys[:, 1] = leads[chosen.decoys]
-        learned = _learned(evidence[chosen.pairs], decoys, chosen.owner)
+        learned = _learned(evidence[chosen.pairs], decoys, chosen.owner, leaning, left[chosen.pairs])
         if again < MAPPINGS_AGAIN:
             # What tells a row's pair from its others is learned from all of them; the lead on the left is the row's own outcome.
             is_match = np.zeros(len(left))
@@ -131,8 +133,7 @@ def _fitted(candidates: Scored, known: Ints, mapping: MappingKind) -> _Fitted | 
     equal = ~chosen.rest
     twin[equal] = place[left[equal]]
     odds, second = learned.likely / (1.0 - learned.likely), np.zeros(len(chosen.pairs))
-    of_decoys = learned.of(decoys)
-    second[chosen.owner] = of_decoys / (1.0 - of_decoys)
+    second[chosen.owner] = learned.decoys / (1.0 - learned.decoys)
     return _Fitted(chosen, learned.likely, odds / (1.0 + odds + second), others, twin, len(chosen.decoys))
 
 
@@ -151,49 +152,63 @@ def _capped(lead: Floats, score: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class _Learned:
-    """What evidence is worth: its logit, and the probability that goes with a logit; and that of the chosen pairs."""
+    """What evidence is worth: its logit, and the probability that goes with a logit; and those of the chosen pairs and of the decoys."""
 
     logit: Logistic
     calibrated: Logistic
     likely: Floats
+    decoys: Floats
 
     def of(self, evidence: Floats) -> Floats:
         """Probabilities of pairs by their own evidence."""
         return probability(self.calibrated(self.logit(evidence)[:, None]))
 
 
-def _learned(pairs: Floats, decoys: Floats, owner: Ints) -> _Learned:
+def _learned(pairs: Floats, decoys: Floats, owner: Ints, leaning: Floats, left: Ints) -> _Learned:
     """Weigh the evidence such that it tells chosen pairs from decoys, in turn with how likely each chosen pair is a match.
 
-    First without the lead on the left: whose decoy is weak has a large lead, and would have to weigh most. The decoys' weights found so
-    are kept.
+    First without the leads: whose decoy is weak has a large lead, and would have to weigh most. The decoys' weights found so are kept.
+    ``leaning`` is `rivals.leaning` of all left rows, ``left`` those of the pairs.
     """
     n = len(pairs)
-    weight = np.ones(len(decoys))
+    weight, most = np.ones(len(decoys)), float(n)
     targets, wrong = pairs[:, 0], decoys[:, 0]
     for columns in (np.delete(np.arange(pairs.shape[1]), [1, 2]), np.arange(pairs.shape[1])):
         both = np.concatenate([pairs, pairs, decoys])[:, columns]
         is_match = np.concatenate([np.ones(n), np.zeros(n + len(decoys))])
         for _ in range(ROUNDS):
-            calibrated, likely = _calibrated(targets, wrong, weight)
+            calibrated, likely, _ = _calibrated(targets, wrong, weight, most)
             if len(columns) < pairs.shape[1]:
                 weight = likely[owner]
+                most = _most(likely, leaning, left)
             logit = Logistic(both, is_match, np.concatenate([likely, 1.0 - likely, weight]), RIDGE)
             targets, wrong = logit(pairs[:, columns]), logit(decoys[:, columns])
-    calibrated, likely = _calibrated(targets, wrong, weight)
-    return _Learned(logit, calibrated, likely)
+    return _Learned(logit, *_calibrated(targets, wrong, weight, most))
 
 
-def _calibrated(targets: Floats, wrong: Floats, weight: Floats) -> tuple[Logistic, Floats]:
-    """Probabilities of the chosen pairs from their scores and the decoys': a smooth curve through the local false discovery rate."""
+def _calibrated(targets: Floats, wrong: Floats, weight: Floats, most: float) -> tuple[Logistic, Floats, Floats]:
+    """Probabilities of the chosen pairs and of the decoys by their scores: a smooth curve through the local false discovery rate."""
     n, weight = len(targets), weight + 1e-6
-    false = _false(targets, wrong, weight)
+    false = min(float(n), max(_false(targets, wrong, weight), n - most))
     scores = np.concatenate([targets, wrong])
     is_target = np.concatenate([np.ones(n), np.zeros(len(wrong))])
-    among = rising(scores, is_target, np.concatenate([np.ones(n), weight * (false / weight.sum())]))[:n]
+    among = rising(scores, is_target, np.concatenate([np.ones(n), weight * (false / weight.sum())]))
     chance = np.clip(1.0 - (1.0 - among) / np.maximum(among, 1e-9), 0.0, 1.0)
-    calibrated = Logistic(targets[:, None], chance, np.ones(n), 1e-3)
-    return calibrated, probability(calibrated(targets[:, None]))
+    calibrated = Logistic(targets[:, None], chance[:n], np.ones(n), 1e-3)
+    likely, of_wrong = (probability(calibrated(logits[:, None])) for logits in (targets, wrong))
+    return calibrated, likely, np.minimum(of_wrong, chance[n:])
+
+
+def _most(likely: Floats, leaning: Floats, left: Ints) -> float:
+    """How many matches there can be by `rivals.leaning`: rows without a partner lean both ways alike, and all rows together so much.
+
+    How much a row with a partner leans is seen where pairs are next to certain.
+    """
+    sure = np.flatnonzero(likely >= SURE)
+    if len(sure) < FEWEST_ROWS:
+        sure = np.argsort(-likely, kind="stable")[:FEWEST_ROWS]
+    excess = float(leaning.sum()) + SLACK * float(np.abs(leaning).sum()) ** 0.5
+    return max(0.0, excess) / max(float(leaning[left[sure]].mean()), LEAST_LEANING)
 
 
 def _false(targets: Floats, wrong: Floats, weight: Floats) -> float:
@@ -217,7 +232,7 @@ def _threshold(likely: Floats, precision: float | None, recall: float | None) ->
     return max(EVEN, float(falling[np.argmax(2.0 * true / (count + true[-1]))]))
 
 
-def _estimates(fitted: _Fitted, likely: Floats, matched: np.ndarray) -> tuple[Estimate | None, Estimate | None]:
+def _estimates(fitted: _Fitted, likely: Floats, matched: Bools) -> tuple[Estimate | None, Estimate | None]:
     """Precision and recall of the matches by the probabilities that decided, with an interval over both kinds."""
     if not matched.any():
         return None, Estimate(0.0, 0.0, 1.0)
