@@ -124,6 +124,8 @@ def leaning(row: Ints, score: Floats) -> Floats:
     three scores count as 1, rows without any as 0; of equal scores one counts.
     """
     out = np.zeros(int(row.max(initial=-1)) + 1)
+    if not len(row):
+        return out
     order = np.lexsort((-score, row))
     rows, scores = row[order], score[order]
     fresh = np.ones(len(rows), dtype=bool)

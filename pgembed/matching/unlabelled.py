@@ -31,9 +31,9 @@ MAPPINGS_AGAIN = 2  # how often the mapping is made again by what was learned
 ROUNDS = 8  # of estimating and learning in turn
 RIDGE = 1.0
 WIDEST_LEAD = 2.0  # in standard deviations of the score: a lead beyond this says no more
-SURE = 0.9
+SURE = 0.9  # pairs as likely as this show how rows with a partner lean
 LEAST_LEANING = 0.2
-SLACK = 1.0
+SLACK = 1.0  # standard errors that are granted to the bound on matches
 # The decoys' quantiles below which pairs are counted to learn how many are false.
 LOW = np.linspace(0.2, 0.6, 9)
 EVEN = 0.5  # no pair is a match that is more likely none
@@ -101,6 +101,8 @@ def _check(mapping: str, precision: float | None, recall: float | None) -> None:
 
 def _fitted(candidates: Scored, known: Ints, mapping: MappingKind) -> _Fitted | None:
     """Mapping, learning, and mapping again by what was learned; None where there is too little to learn from."""
+    if not len(known):
+        return None
     left, right = candidates.left[known], candidates.right[known]
     evidence = _evidence(candidates, known)
     score = evidence[:, 0]
@@ -177,7 +179,7 @@ def _learned(pairs: Floats, decoys: Floats, owner: Ints, leaning: Floats, left: 
         both = np.concatenate([pairs, pairs, decoys])[:, columns]
         is_match = np.concatenate([np.ones(n), np.zeros(n + len(decoys))])
         for _ in range(ROUNDS):
-            calibrated, likely, _ = _calibrated(targets, wrong, weight, most)
+            _, likely, _ = _calibrated(targets, wrong, weight, most)
             if len(columns) < pairs.shape[1]:
                 weight = likely[owner]
                 most = _most(likely, leaning, left)
@@ -208,7 +210,8 @@ def _most(likely: Floats, leaning: Floats, left: Ints) -> float:
     if len(sure) < FEWEST_ROWS:
         sure = np.argsort(-likely, kind="stable")[:FEWEST_ROWS]
     excess = float(leaning.sum()) + SLACK * float(np.abs(leaning).sum()) ** 0.5
-    return max(0.0, excess) / max(float(leaning[left[sure]].mean()), LEAST_LEANING)
+    most: float = max(0.0, excess) / max(float(leaning[left[sure]].mean()), LEAST_LEANING)
+    return most
 
 
 def _false(targets: Floats, wrong: Floats, weight: Floats) -> float:
