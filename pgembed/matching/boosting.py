@@ -43,7 +43,7 @@ class Trees:
         column, border, unknown_right: (trees, 2 ** depth - 1) the question of each node: a row goes right where its bin in `column` is
             above `border`, and, where the value is unknown, where `unknown_right` says so. Nodes are numbered as in a heap.
         leaf: (trees, 2 ** depth) what a leaf adds to the log-odds.
-        base: the log-odds before any tree.
+        base: the log-odds before any tree, where no other are given.
     """
 
     edges: tuple[Floats, ...]
@@ -53,33 +53,44 @@ class Trees:
     leaf: Floats
     base: float
 
-    def log_odds(self, values: npt.NDArray[np.floating]) -> Floats:
-        """The log-odds of each row of (rows, columns) values."""
-        bins = _binned(values, self.edges)
-        odds = np.full(len(values), self.base)
-        rows = np.arange(len(values))
-        inner = self.column.shape[1]
+    def log_odds(self, values: npt.NDArray[np.floating], offset: Floats | None = None) -> Floats:
+        """The log-odds of each row of (rows, columns) values, beginning with the offset that `fit` was given."""
+        bins = np.ascontiguousarray(_binned(values, self.edges).T)
+        odds = np.full(len(values), self.base) if offset is None else offset.copy()
         for tree in range(len(self.leaf)):
-            node = np.zeros(len(values), dtype=np.int64)
-            while inner and node[:1].size and node[0] < inner:
-                node = 2 * node + 1 + self._right(tree, node, bins[rows, self.column[tree, node]])
-            odds += self.leaf[tree, node - inner]
+            odds += self._added(tree, bins)
         return odds
 
-    def _right(self, tree: int, node: Ints, value: npt.NDArray[np.uint8]) -> Bools:
-        return np.where(value == BINS, self.unknown_right[tree, node], value > self.border[tree, node])
+    def _added(self, tree: int, bins: npt.NDArray[np.uint8]) -> Floats:
+        """What one tree adds; bins are (columns, rows)."""
+        rows, inner = bins.shape[1], self.column.shape[1]
+        every = np.arange(rows)
+        node = np.zeros(rows, dtype=np.int64)
+        for _ in range(inner.bit_length()):
+            value = bins[self.column[tree].take(node), every]
+            right = value > self.border[tree].take(node)
+            unknown = value == BINS
+            if unknown.any():
+                right[unknown] = self.unknown_right[tree][node[unknown]]
+            node = 2 * node + 1 + right
+        return self.leaf[tree].take(node - inner)
 
 
 def fit(
-    values: npt.NDArray[np.floating], truth: Bools, weight: Floats | None = None, *, signs: tuple[int, ...] | None = None,
-    settings: Settings | None = None, seed: int = 0,
+    values: npt.NDArray[np.floating],
+    truth: Bools,
+    offset: Floats | None = None,
+    *,
+    signs: tuple[int, ...] | None = None,
+    settings: Settings | None = None,
+    seed: int = 0,
 ) -> Trees:
     """Fit trees to the log loss.
 
     Args:
         values: (rows, columns), NaN where unknown.
         truth: (rows,).
-        weight: of each row, positive; None counts each as 1.
+        offset: the log-odds that each row begins with, from what is known without the trees; None begins with the share of the true.
         signs: for each column 1 where more of it may only raise the log-odds, -1 where only lower, 0 where either; None for 0.
         settings, seed: the same give the same trees.
 
@@ -89,32 +100,28 @@ def fit(
     """
     settings = settings or Settings()
     rng = np.random.default_rng(seed)
-    weight = np.ones(len(truth)) if weight is None else weight
     edges = tuple(_edges(values[:, column]) for column in range(values.shape[1]))
     bins = _binned(values, edges)
     useful = np.array([column for column, border in enumerate(edges) if len(border) or (bins[:, column] == BINS).any()], dtype=np.int64)
-    share = np.clip(np.average(truth, weights=weight), 1e-6, 1 - 1e-6)
+    share = np.clip(truth.mean(), 1e-6, 1 - 1e-6)
     base = float(np.log(share / (1.0 - share)))
     inner = 2**settings.depth - 1
     trees = settings.trees if len(useful) else 0
     column, border = np.zeros((trees, inner), dtype=np.int64), np.full((trees, inner), BINS, dtype=np.int64)
     unknown_right, leaf = np.zeros((trees, inner), dtype=bool), np.zeros((trees, inner + 1))
     slope = np.zeros(values.shape[1], dtype=np.int64) if signs is None else np.array(signs, dtype=np.int64)
-    odds = np.full(len(truth), base)
+    odds = np.full(len(truth), base) if offset is None else offset.copy()
+    fitted, turned = Trees(edges, column, border, unknown_right, leaf, base), np.ascontiguousarray(bins.T)
     every = np.arange(len(truth))
     for tree in range(trees):
         chance = 1.0 / (1.0 + np.exp(-odds))
-        first, second = weight * (truth - chance), weight * chance * (1.0 - chance)
+        first, second = truth - chance, chance * (1.0 - chance)
         seen = np.flatnonzero(rng.random(len(truth)) < settings.rows) if settings.rows < 1.0 else every
         asked = np.sort(rng.permutation(useful)[: max(1, round(settings.columns * len(useful)))])
         grown = _grow(bins, first, second, seen, asked, slope, settings)
         column[tree], border[tree], unknown_right[tree], leaf[tree] = grown
-        node = np.zeros(len(truth), dtype=np.int64)
-        for _ in range(settings.depth):
-            value = bins[every, column[tree, node]]
-            node = 2 * node + 1 + np.where(value == BINS, unknown_right[tree, node], value > border[tree, node])
-        odds += leaf[tree, node - inner]
-    return Trees(edges, column, border, unknown_right, leaf, base)
+        odds += fitted._added(tree, turned)
+    return fitted
 
 
 def _edges(values: npt.NDArray[np.floating]) -> Floats:
@@ -152,7 +159,7 @@ def _grow(
         nodes = 2**level
         flat = (place + (node * size)[:, None]).ravel()
         total = np.stack([np.bincount(flat, part, minlength=nodes * size).reshape(nodes, len(asked), wide) for part in (gs, hs)])
-        gain, right, values = _gains(total, slope[asked], low, high, settings)
+        gain, values = _gains(total, slope[asked], low, high, settings)
         best = gain.reshape(nodes, -1).argmax(1)
         at = np.arange(nodes)
         which, cut = best // (BINS * 2), best % (BINS * 2)
@@ -174,7 +181,7 @@ def _grow(
     return column, border, unknown_right, settings.rate * np.clip(leaf, low, high)
 
 
-def _gains(total: Floats, slope: Ints, low: Floats, high: Floats, settings: Settings) -> tuple[Floats, Ints, Floats]:
+def _gains(total: Floats, slope: Ints, low: Floats, high: Floats, settings: Settings) -> tuple[Floats, Floats]:
     """Gain of each question (node, column, border, where the unknown go) and the values of both sides."""
     below = np.cumsum(total[..., :BINS], axis=-1)
     unknown, whole = total[..., BINS:], total.sum(-1, keepdims=True)
@@ -188,4 +195,4 @@ def _gains(total: Floats, slope: Ints, low: Floats, high: Floats, settings: Sett
     gain = worth - (whole[0, ..., None] * v - 0.5 * (whole[1, ..., None] + settings.ridge) * v**2)
     fits = (left[1] >= settings.weight) & (right[1] >= settings.weight)
     fits &= (value[1] - value[0]) * slope[None, :, None, None] >= 0
-    return np.where(fits, gain, 0.0), right, value
+    return np.where(fits, gain, 0.0), value
