@@ -114,7 +114,7 @@ def fit(
     fitted, turned = Trees(edges, column, border, unknown_right, leaf, base), np.ascontiguousarray(bins.T)
     every = np.arange(len(truth))
     for tree in range(trees):
-        chance = 1.0 / (1.0 + np.exp(-odds))
+        chance = 1.0 / (1.0 + np.exp(-np.clip(odds, -30.0, 30.0)))
         first, second = truth - chance, chance * (1.0 - chance)
         seen = np.flatnonzero(rng.random(len(truth)) < settings.rows) if settings.rows < 1.0 else every
         asked = np.sort(rng.permutation(useful)[: max(1, round(settings.columns * len(useful)))])

@@ -231,14 +231,21 @@ def _crossfit(
 
 def _scaled(odds: Floats, at: Ints, truth: Bools, every: Floats) -> Floats:
     """a + b * odds with a and b by the labels, drawn to 0 and 1: Platt, Probabilistic Outputs for Support Vector Machines, 1999."""
-    a, b = 0.0, 1.0
-    x = odds[at]
-    for _ in range(20):
+    x, a, b = odds[at], 0.0, 1.0
+
+    def loss(a: float, b: float) -> float:
+        z = a + b * x
+        return float(np.logaddexp(0.0, np.where(truth, -z, z)).sum() + 0.5 * _RIDGE * (a**2 + (b - 1.0) ** 2))
+
+    for _ in range(50):
         chance = _chance(a + b * x)
         curved = chance * (1.0 - chance)
         slope = np.array([(truth - chance).sum() - _RIDGE * a, ((truth - chance) * x).sum() - _RIDGE * (b - 1.0)])
         bend = np.array([[curved.sum() + _RIDGE, (curved * x).sum()], [(curved * x).sum(), (curved * x * x).sum() + _RIDGE]])
         step = np.linalg.solve(bend, slope)
+        # Newton's step overshoots where nearly all pairs are surely one or the other.
+        while loss(a + step[0], b + step[1]) > loss(a, b) and np.abs(step).max() > 1e-9:
+            step /= 2.0
         a, b = a + step[0], b + step[1]
         if np.abs(step).max() < 1e-9:
             break

@@ -2,59 +2,31 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from pgembed.lexical import tokens
+from pgembed.matching.contract import Floats, Ints
+
 Check = Callable[[], None]
 
 # Characters of a text that are compared: a value beyond is a document, and its first pages say what it is about.
 MOST_CHARACTERS = 20_000
 # Tokens looked up at a time: 8 bytes each, in a handful of arrays.
 BLOCK_TOKENS = 1_000_000
-_WORD = re.compile(r"[^\W_]+(?:[.,](?=\d)\d+)*")
-_SIZES = (3, 4)
 MEASURES = ("equal", "words", "characters", "codes", "contained", "containing", "left_rarest", "right_rarest", "codes_found", "initials")
 
 
 def folded(text: str) -> str:
-    """A text without what writing it differently changes: case, compatibility forms, accents, and runs of blanks."""
-    plain = unicodedata.normalize("NFKD", text[:MOST_CHARACTERS]).casefold()
-    if not plain.isascii():
-        plain = "".join(character for character in plain if not unicodedata.combining(character))
-    return " ".join(plain.split())
+    """A text without what writing it differently changes, see `lexical.tokens.fold`, and with single blanks."""
+    return " ".join(tokens.fold(text[:MOST_CHARACTERS]).split())
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a folded text; a number keeps its decimals, and an ideograph is a word of its own."""
-    found = _WORD.findall(text)
-    if text.isascii():
-        return found
-    words: list[str] = []
-    for word in found:
-        words.extend(word if any("\u3040" <= character <= "\u9fff" for character in word) else [word])
-    return words
-
-
-def grams_of(words: Sequence[str]) -> list[str]:
-    """The runs of 3 and 4 characters inside of each word, its borders included."""
-    grams: list[str] = []
-    for word in words:
-        bordered = f" {word} "
-        for size in _SIZES:
-            grams.extend(bordered[at : at + size] for at in range(max(1, len(bordered) - size + 1)))
-    return grams
-
-
-def is_code(word: str) -> bool:
-    """Whether a word has a digit: a model number, a version, a year, a size."""
-    return any(character.isdigit() for character in word)
+def grams_of(text: str) -> list[str]:
+    """The runs of characters that `lexical` compares a folded text by."""
+    return [gram for chunk in tokens.chunks(text) for gram in tokens.ngrams(chunk)]
 
 
 @dataclass(frozen=True)
@@ -160,7 +132,7 @@ def compare(left: Sequence[str | None], right: Sequence[str | None], lefts: Ints
         check: called between blocks of work, may raise to interrupt.
     Returns:
         (pairs, MEASURES), all between 0 and 1, NaN where a side is unknown:
-        equal: the folded texts are the same; words, characters, codes: TF-IDF cosine of the words, the 3- and 4-grams of characters, and
+        equal: the folded texts are the same; words, characters, codes: TF-IDF cosine of the words, the character n-grams, and
         the words with a digit; contained, containing: idf share of the left's words that the right has, and the other way round;
         left_rarest, right_rarest: idf of the rarest word that the other side lacks, 0 where it lacks none; codes_found: share of the
         words with a digit, of the side that has fewer, that are written somewhere in the other text once blanks and punctuation are
@@ -168,7 +140,7 @@ def compare(left: Sequence[str | None], right: Sequence[str | None], lefts: Ints
         where an initial agrees with any word it begins.
     """
     folds = [[None if text is None else folded(text) or None for text in side] for side in (left, right)]
-    words = [[words_of(text) if text else [] for text in side] for side in folds]
+    words = [[tokens.words(text) if text else [] for text in side] for side in folds]
     out = np.full((len(lefts), len(MEASURES)), np.nan)
     if not len(lefts):
         return out
@@ -181,8 +153,8 @@ def compare(left: Sequence[str | None], right: Sequence[str | None], lefts: Ints
     by_word = weighed(*words)
     there, back = shared(*by_word, rows, others, check), shared(*by_word[::-1], others, rows, check)
     value[:, 1], value[:, 4], value[:, 5], value[:, 6], value[:, 7] = there.cosine, there.found, back.found, there.rarest, back.rarest
-    value[:, 2] = shared(*weighed(*([grams_of(row) for row in side] for side in words)), rows, others, check).cosine
-    codes = [[[word for word in row if is_code(word)] for row in side] for side in words]
+    value[:, 2] = shared(*weighed(*([grams_of(text or "") for text in side] for side in folds)), rows, others, check).cosine
+    codes = [[tokens.numbers(text) if text else [] for text in side] for side in folds]
     value[:, 3] = shared(*weighed(*codes), rows, others, check).cosine
     value[:, 8] = _codes_found(codes, folds, rows, others)
     value[:, 9] = _initials(words, rows, others)
