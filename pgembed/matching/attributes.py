@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from pgembed.errors import InvalidParameter
 from pgembed.matching import texts
-from pgembed.matching.texts import Check, Floats, Ints
+from pgembed.matching.contract import Floats, Ints
+from pgembed.matching.texts import Check
 
 Kind = Literal["text", "number", "date", "boolean", "enum", "array"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -91,9 +92,7 @@ def compare(attributes: Sequence[Attribute], left: Ints, right: Ints, *, check: 
         InvalidParameter: no attribute, a name twice, an unknown kind, a value of another type than the kind says.
     """
     _checked(attributes)
-    columns: list[Features] = []
-    for attribute in attributes:
-        columns.append(_compared(attribute, left, right, check))
+    columns = [_compared(attribute, left, right, check) for attribute in attributes]
     written = [attribute for attribute in attributes if attribute.kind == "text"]
     if len(written) > 1:
         sides = [
@@ -110,7 +109,9 @@ def compare(attributes: Sequence[Attribute], left: Ints, right: Ints, *, check: 
 
 def _checked(attributes: Sequence[Attribute]) -> None:
     if not attributes:
-        raise InvalidParameter("records need at least one attribute to be compared by, and none is given", hint="Name columns of both sides.")
+        raise InvalidParameter(
+            "records need at least one attribute to be compared by, and none is given", hint="Name columns of both sides."
+        )
     names = [attribute.name for attribute in attributes]
     for name in names:
         if names.count(name) > 1:
@@ -126,10 +127,9 @@ def _compared(attribute: Attribute, left: Ints, right: Ints, check: Check | None
     measures = MEASURES[attribute.kind]
     match attribute.kind:
         case "text":
-            sides = [_texts(attribute, values) for values in (attribute.left, attribute.right)]
-            values = texts.compare(*sides, left, right, check)
+            values = texts.compare(_texts(attribute, attribute.left), _texts(attribute, attribute.right), left, right, check)
         case "number" | "date":
-            values = _numbers(*(_numeric(attribute, side) for side in (attribute.left, attribute.right)), left, right, attribute.kind)
+            values = _numbers(_numeric(attribute, attribute.left), _numeric(attribute, attribute.right), left, right, attribute.kind)
         case "boolean" | "enum":
             values = _equal(attribute, left, right)
         case "array":

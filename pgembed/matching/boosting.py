@@ -73,7 +73,7 @@ class Trees:
             if unknown.any():
                 right[unknown] = self.unknown_right[tree][node[unknown]]
             node = 2 * node + 1 + right
-        return self.leaf[tree].take(node - inner)
+        return np.asarray(self.leaf[tree].take(node - inner))
 
 
 def fit(
@@ -158,7 +158,8 @@ def _grow(
     for level in range(settings.depth):
         nodes = 2**level
         flat = (place + (node * size)[:, None]).ravel()
-        total = np.stack([np.bincount(flat, part, minlength=nodes * size).reshape(nodes, len(asked), wide) for part in (gs, hs)])
+        sums = [np.bincount(flat, part, minlength=nodes * size).reshape(nodes, len(asked), wide) for part in (gs, hs)]
+        total = np.stack(sums).astype(np.float64)
         gain, values = _gains(total, slope[asked], low, high, settings)
         best = gain.reshape(nodes, -1).argmax(1)
         at = np.arange(nodes)

@@ -50,7 +50,7 @@ def allowed(score: Floats, left: Ints, right: Ints, mapping: MappingKind) -> Boo
     if mapping == "many":
         return np.ones(len(score), dtype=bool)
     if mapping == "mutual":
-        return (rank(score, left) == 1) & (rank(score, right) == 1) & ~np.isnan(score)
+        return np.asarray((rank(score, left) == 1) & (rank(score, right) == 1) & ~np.isnan(score))
     taken: tuple[set[int], set[int]] = (set(), set())
     chosen = np.zeros(len(score), dtype=bool)
     order = np.argsort(-score, kind="stable")

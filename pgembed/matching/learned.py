@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pgembed.errors import InvalidParameter
-from pgembed.matching import boosting, competing, estimates
+from pgembed.matching import boosting, competing, estimates, unlabelled
 from pgembed.matching.attributes import Features
 from pgembed.matching.contract import MAPPINGS, Bools, Decision, Floats, Ints, MappingKind, Scored
 
@@ -22,7 +22,11 @@ _CLOSEST = 1e-3
 # How strongly labels must speak before a prior is scaled or shifted.
 _RIDGE = 2.0
 _FIRST = boosting.Settings()
-_SECOND = boosting.Settings()
+_SECOND = boosting.Settings(trees=60)
+
+
+# Measures of attributes by which a pair is also held against the others of its rows.
+_COMPETED = ("words", "characters", "contained", "containing", "codes_found", "relative", "days", "overlap")
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ def decide(
     Args:
         candidates: pairs with their scores and similarities.
         features: their attributes compared, see `attributes.compare`; None where there are only texts or vectors.
-        labels: any number, also none; those of pairs that are no candidates count as missed matches, or not at all.
+        labels: any number; without any this is `unlabelled.decide`. Those of pairs that are no candidates count as missed matches, or not
+            at all.
         mapping: many | one_to_one | mutual.
         precision, recall: share of true matches asked for; one of them at most. With neither, the best F1.
         prior: each candidate's probability without labels, from which learning starts; None is that of `unlabelled.decide`.
@@ -81,6 +86,8 @@ def decide(
             raise InvalidParameter(f"{name} must be between 0 and 1, not {share:g}", hint="0.95 is usual.")
     if precision is not None and recall is not None:
         raise InvalidParameter("precision and recall are both given, but one threshold serves one of them", hint="Leave one of them out.")
+    if not len(labels.left) and prior is None:
+        return unlabelled.decide(candidates, mapping=mapping, precision=precision, recall=recall)
     result = learn(candidates, features, labels, mapping=mapping, prior=prior, check=check)
     curve = estimates.curve(result.seen)
     threshold = estimates.threshold(curve, precision, recall)
@@ -110,13 +117,13 @@ def learn(
     if mapping not in MAPPINGS:
         raise InvalidParameter(f'unknown mapping "{mapping}"', hint=f"The mappings are {', '.join(MAPPINGS)}.")
     at, truth, missed = _placed(candidates, labels)
-    offset = _log_odds(_prior(candidates, mapping) if prior is None else prior)
+    offset = _log_odds(unlabelled.decide(candidates, mapping=mapping).probability if prior is None else prior)
     fold = _folds(truth)
-    values, signs = evidence(candidates, features)
-    first = _crossfit(values, signs, offset, at, truth, fold, _FIRST, check)
+    values = evidence(candidates, features)
+    first = _crossfit(values, offset, at, truth, fold, _FIRST, check)
     beside = _competition(candidates, first, at, truth)
     values = np.hstack([values, beside])
-    odds = _crossfit(values, signs + (0,) * beside.shape[1], offset, at, truth, fold, _SECOND, check)
+    odds = _crossfit(values, first, at, truth, fold, _SECOND, check)
     odds = _scaled(odds, at, truth, odds)
     seen = _chance(odds)
     probability = seen.copy()
@@ -131,34 +138,30 @@ def learn(
     return Learned(probability, estimates.Seen(seen, unseen, at, truth, missed), chosen)
 
 
-def evidence(candidates: Scored, features: Features | None) -> tuple[Values, tuple[int, ...]]:
-    """Everything known of each candidate on its own and beside the others of its rows; float32, NaN where unknown; and the signs."""
-    columns: list[Floats] = []
-    signs: list[int] = []
-
-    def add(column: Floats | Ints, sign: int) -> None:
-        columns.append(column)
-        signs.append(sign)
+def evidence(candidates: Scored, features: Features | None) -> Values:
+    """Everything known of each candidate on its own and beside the others of its rows; float32, NaN where unknown."""
+    columns: list[Floats | Ints] = []
 
     def beside(column: Floats, sign: int) -> None:
-        for group in (candidates.left, candidates.right):
-            add(sign * column - competing.best_of_others(sign * column, group), 1)
+        columns.extend(sign * column - competing.best_of_others(sign * column, group) for group in (candidates.left, candidates.right))
 
     for name, column in {"score": candidates.score, **candidates.similarity}.items():
-        add(column, 1)
+        columns.append(column)
         beside(column, 1)
         if name in ("score", "words"):
-            add(competing.rank(column, candidates.left), -1)
-            add(competing.rank(column, candidates.right), -1)
+            columns.extend(competing.rank(column, group) for group in (candidates.left, candidates.right))
     if "dense" not in candidates.similarity:
-        add(candidates.distance, -1)
+        columns.append(candidates.distance)
         beside(candidates.distance, -1)
-    for at, (name, sign) in enumerate(zip(features.names, features.signs, strict=True) if features is not None else ()):
-        column = features.values[:, at].astype(np.float64)  # type: ignore[union-attr]
-        add(column, sign)
-        if name.rpartition(".")[2] in ("words", "characters", "contained", "containing", "codes_found", "relative", "days", "overlap"):
-            beside(column, sign)
-    return np.column_stack(columns).astype(np.float32), tuple(signs)
+    if features is not None:
+        for at, (name, sign) in enumerate(zip(features.names, features.signs, strict=True)):
+            column = features.values[:, at].astype(np.float64)
+            columns.append(column)
+            if name.rpartition(".")[2] in _COMPETED:
+                beside(column, sign)
+    whole = np.column_stack(columns).astype(np.float32)
+    whole[np.isinf(whole)] = np.nan
+    return whole
 
 
 def _placed(candidates: Scored, labels: Labels) -> tuple[Ints, Bools, int]:
@@ -177,12 +180,6 @@ def _placed(candidates: Scored, labels: Labels) -> tuple[Ints, Bools, int]:
     at = np.minimum(np.searchsorted(place[order], key), max(0, len(place) - 1))
     known = place[order][at] == key if len(place) else np.zeros(len(key), dtype=bool)
     return order[at[known]] if len(place) else at[known], truth[known], int(truth[~known].sum())
-
-
-def _prior(candidates: Scored, mapping: MappingKind) -> Floats:
-    from pgembed.matching import unlabelled
-
-    return unlabelled.decide(candidates, mapping=mapping).probability
 
 
 def _log_odds(probability: Floats) -> Floats:
@@ -206,7 +203,7 @@ def _folds(truth: Bools) -> Ints:
 
 
 def _crossfit(
-    values: Values, signs: tuple[int, ...], offset: Floats, at: Ints, truth: Bools, fold: Ints, settings: boosting.Settings, check: Check | None
+    values: Values, offset: Floats, at: Ints, truth: Bools, fold: Ints, settings: boosting.Settings, check: Check | None
 ) -> Floats:
     """Log-odds of all candidates: of a labelled one by the model that did not see it, of others the mean of all models."""
     total, own, fits = np.zeros(len(values)), np.zeros(len(at)), 0

@@ -83,7 +83,7 @@ class Shared:
 
 
 def shared(one: Tokens, other: Tokens, rows: Ints, others: Ints, check: Check | None = None) -> Shared:
-    """Look up every token of one side's row in the other side's row; NaN where this row has no tokens, cosine also where the other has none."""
+    """Look up each token of one side's row in the other's row; NaN where this row has no tokens, cosine also where the other has none."""
     cosine, found, rarest = (np.full(len(rows), np.nan) for _ in range(3))
     token = one.token()
     many = np.diff(one.start)
@@ -191,6 +191,8 @@ def _initials(words: list[list[list[str]]], rows: Ints, others: Ints) -> Floats:
         agreed = len(mine & theirs)
         if letters[here][near] or letters[there][far]:
             rest, left = small - sets[there][far], sets[there][far] - small
-            agreed += sum(word[0] in first[there][far] if len(word) == 1 else word[0] in letters[there][far] for word in rest) if left else 0
+            agreed += (
+                sum(word[0] in first[there][far] if len(word) == 1 else word[0] in letters[there][far] for word in rest) if left else 0
+            )
         share[at] = agreed / len(small)
     return share
