@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pgembed.matching.contract import Bools, Floats, Ints
 
 BINS = 33  # of known values; one more holds what is unknown
+FEWEST_COLUMNS = 8  # that a tree sees, where there are so many: fewer have no interactions
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def fit(
         chance = 1.0 / (1.0 + np.exp(-np.clip(odds, -30.0, 30.0)))
         first, second = truth - chance, chance * (1.0 - chance)
         seen = np.flatnonzero(rng.random(len(truth)) < settings.rows) if settings.rows < 1.0 else every
-        asked = np.sort(rng.permutation(useful)[: max(1, round(settings.columns * len(useful)))])
+        asked = np.sort(rng.permutation(useful)[: max(FEWEST_COLUMNS, round(settings.columns * len(useful)))])
         grown = _grow(bins, first, second, seen, asked, slope, settings)
         column[tree], border[tree], unknown_right[tree], leaf[tree] = grown
         odds += fitted._added(tree, turned)

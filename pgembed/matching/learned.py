@@ -18,7 +18,7 @@ Values = npt.NDArray[np.float32]
 
 FOLDS = 5
 # A prior is no surer than this: it has seen no label.
-_CLOSEST = 1e-3
+_CLOSEST = 0.03
 # How strongly labels must speak before a prior is scaled or shifted.
 _RIDGE = 2.0
 _FIRST = boosting.Settings()
@@ -73,7 +73,8 @@ def decide(
             at all.
         mapping: many | one_to_one | mutual.
         precision, recall: share of true matches asked for; one of them at most. With neither, the best F1.
-        prior: each candidate's probability without labels, from which learning starts; None is that of `unlabelled.decide`.
+        prior: each candidate's probability without labels, from which learning starts; None is that of a one-to-one
+            mapping by `unlabelled.decide`, which tells pairs apart best, and labels say where a row has more matches.
         check: called between the fits, may raise to interrupt.
     Returns:
         A decision. A labelled candidate is what its label says, unless the mapping has no room for two matches of one row. The same
@@ -117,7 +118,7 @@ def learn(
     if mapping not in MAPPINGS:
         raise InvalidParameter(f'unknown mapping "{mapping}"', hint=f"The mappings are {', '.join(MAPPINGS)}.")
     at, truth, missed = _placed(candidates, labels)
-    offset = _log_odds(unlabelled.decide(candidates, mapping=mapping).probability if prior is None else prior)
+    offset = _log_odds(unlabelled.decide(candidates, mapping="one_to_one").probability if prior is None else prior)
     fold = _folds(truth)
     values = evidence(candidates, features)
     first = _crossfit(values, offset, at, truth, fold, _FIRST, check)
@@ -213,7 +214,7 @@ def _crossfit(
         held = fold == number
         learning = at[~held]
         start = _scaled(offset, learning, truth[~held], offset)
-        if len(learning):
+        if truth[~held].any() and not truth[~held].all():
             trees = boosting.fit(values[learning], truth[~held], start[learning], settings=settings, seed=int(number))
             start = trees.log_odds(values, start)
         total += start
@@ -228,6 +229,8 @@ def _crossfit(
 
 def _scaled(odds: Floats, at: Ints, truth: Bools, every: Floats) -> Floats:
     """a + b * odds with a and b by the labels, drawn to 0 and 1: Platt, Probabilistic Outputs for Support Vector Machines, 1999."""
+    if truth.all() or not truth.any():
+        return every  # labels of one kind tell nothing apart
     x, a, b = odds[at], 0.0, 1.0
 
     def loss(a: float, b: float) -> float:
