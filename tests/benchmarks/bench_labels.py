@@ -164,9 +164,8 @@ def main() -> None:
         print(f"  {data.name:16}{truth.sum():8}{AT_LEAST.get(data.name, float('nan')):10.3f}{line}{took:8.1f} s", flush=True)
 
     print(f"\nprecision asked for: {ASKED}")
-    print(
-        f"  {'':16}{'mapping':12}{'estimated (95 % interval)':>28}{'achieved':>10}{'matches':>9}{'covered':>9}{'recall: estimated':>28}{'achieved':>10}"
-    )
+    head = f"{'estimated (95 % interval)':>28}{'achieved':>10}{'matches':>9}{'covered':>9}"
+    print(f"  {'':16}{'mapping':12}{head}{'recall: estimated':>28}{'achieved':>10}")
     for data in sets:
         for mapping in MAPPINGS:
             for train, test in list(splits(data, options.held_out))[:1]:

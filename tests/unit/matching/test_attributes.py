@@ -54,7 +54,7 @@ def test_numbers_by_their_own_scale() -> None:
 
 def test_dates_and_timestamps_in_days() -> None:
     assert one("date", datetime.date(2020, 1, 1), datetime.date(2020, 1, 3))["days"] == pytest.approx(np.log(3))
-    noon = datetime.datetime(2020, 1, 1, 12)  # noqa: DTZ001
+    noon = datetime.datetime(2020, 1, 1, 12)
     assert one("date", noon, datetime.date(2020, 1, 1))["days"] == pytest.approx(np.log(1.5))
     assert one("date", noon, noon)["equal"] == 1.0
     east = datetime.datetime(2020, 1, 1, 14, tzinfo=datetime.timezone(datetime.timedelta(hours=2)))
