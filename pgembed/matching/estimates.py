@@ -43,6 +43,7 @@ class Curve:
         threshold: distinct probabilities of the chosen pairs, descending.
         precision, recall: estimated shares.
         counted, found: effective number of labelled pairs that each of the two rests on, `PRIOR` included.
+        plain, told: precision and number where every label counts alike.
         f1: the estimated harmonic mean, from unweighted labels.
     """
 
@@ -51,6 +52,8 @@ class Curve:
     recall: Floats
     counted: Floats
     found: Floats
+    plain: Floats
+    told: Floats
     f1: Floats
 
 
@@ -102,6 +105,8 @@ def curve(seen: Seen) -> Curve:
         recall=(hits + PRIOR * sure / whole) / (matches + PRIOR),
         counted=effective + PRIOR,
         found=np.full(len(last), matches + PRIOR),
+        plain=(hits + PRIOR * sure / size) / (asked + PRIOR),
+        told=asked + PRIOR,
         f1=2.0 * (hits + scale * sure) / (asked + scale * size + matches + scale * whole),
     )
 
@@ -130,14 +135,17 @@ def threshold(curve: Curve, precision: float | None = None, recall: float | None
 
 
 def at(curve: Curve, threshold: float) -> tuple[Estimate, Estimate]:
-    """Precision and recall at a threshold, with 95 % intervals (equal tails of the Beta distribution)."""
+    """Precision and recall at a threshold, with 95 % intervals.
+
+    Precision's covers both readings of the labels, weighed and each alike, because nobody says how they were picked.
+    """
     within = int(np.searchsorted(-curve.threshold, -threshold, side="right")) - 1
     if within < 0:
         return Estimate(1.0, 0.0, 1.0), Estimate(0.0, 0.0, 1.0)
-    return (
-        interval(float(curve.precision[within]), float(curve.counted[within])),
-        interval(float(curve.recall[within]), float(curve.found[within])),
-    )
+    weighed = interval(float(curve.precision[within]), float(curve.counted[within]))
+    alike = interval(float(curve.plain[within]), float(curve.told[within]))
+    precision = Estimate(weighed.value, min(weighed.low, alike.low), max(weighed.high, alike.high))
+    return precision, interval(float(curve.recall[within]), float(curve.found[within]))
 
 
 def lower(share: Floats, many: Floats) -> Floats:

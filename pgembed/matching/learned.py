@@ -118,6 +118,8 @@ def learn(
     if mapping not in MAPPINGS:
         raise InvalidParameter(f'unknown mapping "{mapping}"', hint=f"The mappings are {', '.join(MAPPINGS)}.")
     at, truth, missed = _placed(candidates, labels)
+    if not len(candidates.left):
+        return Learned(np.zeros(0), estimates.Seen(np.zeros(0), np.zeros(0, dtype=bool), at, truth, missed), np.zeros(0, dtype=bool))
     offset = _log_odds(unlabelled.decide(candidates, mapping="one_to_one").probability if prior is None else prior)
     fold = _folds(truth)
     values = evidence(candidates, features)
