@@ -1,57 +1,77 @@
-"""The k nearest right rows of each left row: exact, in blocks, in bounded memory."""
+"""The k nearest right rows of each left row, all within a distance, or mutual neighbours: exact, in bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from pgembed.errors import DimensionMismatch, InvalidParameter
-from pgembed.models import threads
+from pgembed.joins import products
+from pgembed.joins.pairing import (
+    Bools,
+    Check,
+    Floats,
+    Ints,
+    Metric,
+    Pairs,
+    Vectors,
+    best,
+    blocks,
+    concatenated,
+    empty,
+    exact,
+    largest_component,
+    merged,
+    numbered,
+)
 
-Floats: TypeAlias = npt.NDArray[np.float64]
-Ints: TypeAlias = npt.NDArray[np.int64]
-Bools: TypeAlias = npt.NDArray[np.bool_]
-Vectors: TypeAlias = npt.NDArray[np.float32]
-Metric: TypeAlias = Literal["cosine", "l2", "inner_product"]
-Check: TypeAlias = Callable[[], None]
+__all__ = [
+    "BLOCK_BYTES",
+    "METRICS",
+    "TILE",
+    "Bools",
+    "Check",
+    "Floats",
+    "Groups",
+    "Ints",
+    "Metric",
+    "Pairs",
+    "Vectors",
+    "among",
+    "best",
+    "blocks",
+    "checked",
+    "distinct",
+    "exact",
+    "largest_component",
+    "merged",
+    "nearest",
+    "numbered",
+    "search",
+]
 
 METRICS = ("cosine", "l2", "inner_product")
-BLOCK_BYTES = 32 << 20  # of one block of float32 scores; the whole of a join's working memory is about five times that
-TILE = 8192  # right rows a block: wide enough for BLAS, narrow enough that blocks stay hundreds of left rows tall
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Pairs of a left and a right row, ordered by left row, then distance, then right row.
-
-    ``left`` and ``right`` are positions in the two inputs, ``rank`` counts a left row's pairs from 1; all arrays have one length.
-    """
-
-    left: Ints
-    right: Ints
-    distance: Floats
-    rank: Ints
-
-    def __len__(self) -> int:
-        return len(self.left)
-
-    def where(self, keep: Bools) -> Pairs:
-        """The pairs for which keep is true, with the ranks they had."""
-        return Pairs(self.left[keep], self.right[keep], self.distance[keep], self.rank[keep])
+BLOCK_BYTES = 32 << 20  # of one block of scores or vectors; the whole of a join's working memory is about five times that
+TILE = 8192  # right rows a block of those who compute tables of distances
+# Groups with fewer pairs than this are listed pair by pair; a product costs a call each, as much as so many pairs.
+LISTED = 256
+LISTED_AT_ONCE = 1 << 20
 
 
 def nearest(
     left: Vectors,
     right: Vectors,
-    k: int = 1,
+    k: int | None = 1,
     *,
     metric: Metric = "cosine",
     max_distance: float | None = None,
     same: bool = False,
+    not_equal: bool = False,
+    mutual: bool = False,
+    codes: tuple[Ints, Ints] | None = None,
+    reach: Floats | None = None,
     check: Check | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> Pairs:
@@ -59,26 +79,42 @@ def nearest(
 
     Args:
         left, right: float32, shapes (n, dim) and (m, dim), finite; either may be empty, then there are no pairs.
-        k: pairs per left row, at least 1; where k > m there are m.
+        k: pairs per left row, at least 1; where k > m there are m. None: all within max_distance.
         metric: pgvector's distance: cosine is 1 - cosine, l2 Euclidean, inner_product the negative inner product of ``<#>``.
             Under cosine a zero vector has no distance (NaN in pgvector), hence no pair.
         max_distance: pairs farther than this are left out; None keeps all k.
         same: both sides are the same rows in the same order, and no row is its own neighbour.
+        not_equal: rows of equal vectors are no pair: the nearest that is not equal.
+        mutual: only pairs that are among the k nearest of both their rows; a pair's rank is the left row's.
+        codes: int64 (n,) and (m,): only rows of equal code are compared, negative ones with none; None compares all.
+        reach: float64 (n,), a max_distance for each left row.
         check: called between blocks, a few times a second, so that a cancel takes effect.
         block_bytes: the size of one block of scores.
     Returns:
         Exactly the pairs that sorting all n * m distances would give; equal distances are ordered by right row.
     Raises:
-        InvalidParameter: k < 1 or an unknown metric.
+        InvalidParameter: k < 1, k None without max_distance, or an unknown metric.
         DimensionMismatch: the sides' dims differ.
     """
-    groups = distinct(left, right, metric)
-    if k < 1:
+    if k is not None and k < 1:
         raise InvalidParameter(f"k must be at least 1, not {k}", hint="k is the number of right rows for each left row.")
-    pairs = groups.rows(search(groups, k + same, check, block_bytes), k + same)
-    if same:
-        pairs = best(pairs.left, pairs.right, pairs.distance, k, pairs.left != pairs.right)
-    return pairs if max_distance is None else pairs.where(pairs.distance <= max_distance)
+    if k is None and max_distance is None and reach is None:
+        raise InvalidParameter("k is NULL, and there is no max_distance", hint="All pairs within a distance need the distance; else give k.")
+    groups = distinct(left, right, metric, codes)
+    if max_distance is not None:
+        reach = np.full(len(left), max_distance) if reach is None else np.minimum(reach, max_distance)
+    # a row's own vector comes up once for the group that has it, and once more among that group's rows
+    spare = int(same or not_equal)
+    forward, backward = _both(groups, None if k is None else k + spare, reach, mutual and k is not None, check, block_bytes)
+    pairs = _rows(groups, forward, k, same, not_equal)
+    if backward is not None:
+        turned = groups.turned()
+        back = _rows(turned, backward, k, same, not_equal)
+        theirs = np.sort(back.right * len(right) + back.left)
+        ours = pairs.left * len(right) + pairs.right
+        place = np.minimum(np.searchsorted(theirs, ours), max(0, len(theirs) - 1))
+        pairs = pairs.where((theirs[place] == ours) if len(theirs) else np.zeros(len(pairs), dtype=bool))
+    return pairs if reach is None else pairs.where(pairs.distance <= reach[pairs.left])
 
 
 def among(
@@ -109,10 +145,11 @@ def among(
 
 @dataclass(frozen=True)
 class Groups:
-    """Both sides of a join with equal vectors counted once, since one search serves them all.
+    """Both sides of a join with equal vectors (of equal code) counted once, since one search serves them all.
 
     Without this a table with thousands of equal texts would put them all forward for every row that is near to them.
-    ``*_first`` is the position of the first row of every group, ``*_group`` each row's group, -1 for a vector without distance.
+    ``*_first`` is the position of the first row of every group, ``*_group`` each row's group, -1 for a vector without distance;
+    ``*_code`` each row's code, None where all are compared.
     """
 
     metric: Metric
@@ -122,57 +159,50 @@ class Groups:
     left_group: Ints
     right_first: Ints
     right_group: Ints
+    left_code: Ints | None = None
+    right_code: Ints | None = None
 
     def rows(self, pairs: Pairs, k: int) -> Pairs:
         """The k nearest pairs of every left row, from pairs of groups."""
-        at, member = _members(pairs.right, self.right_group, k)
-        pairs = best(pairs.left[at], member, pairs.distance[at], k)
-        at, member = _members(pairs.left, self.left_group, len(self.left))
-        return best(member, pairs.right[at], pairs.distance[at], k)
+        if len(self.right_first) < len(self.right_group):
+            at, member = _members(pairs.right, self.right_group, k)
+            pairs = best(pairs.left[at], member, pairs.distance[at], k)
+        if len(self.left_first) < len(self.left_group):
+            at, member = _members(pairs.left, self.left_group, len(self.left))
+            pairs = best(member, pairs.right[at], pairs.distance[at], k)
+        return pairs.where(pairs.rank <= k)
 
     def turned(self) -> Groups:
         """The same join seen from the right."""
-        return Groups(self.metric, self.right, self.left, self.right_first, self.right_group, self.left_first, self.left_group)
+        return Groups(
+            self.metric,
+            self.right,
+            self.left,
+            self.right_first,
+            self.right_group,
+            self.left_first,
+            self.left_group,
+            self.right_code,
+            self.left_code,
+        )
 
 
-def distinct(left: Vectors, right: Vectors, metric: Metric) -> Groups:
+def distinct(left: Vectors, right: Vectors, metric: Metric, codes: tuple[Ints, Ints] | None = None) -> Groups:
     """Check both sides and group their equal vectors."""
     left, right = checked(left, right, metric)
-    return Groups(metric, left, right, *_distinct(left, metric), *_distinct(right, metric))
+    left_code, right_code = codes or (None, None)
+    return Groups(
+        metric, left, right, *_distinct(left, metric, left_code), *_distinct(right, metric, right_code), left_code, right_code
+    )
 
 
 def search(groups: Groups, k: int, check: Check | None = None, block_bytes: int = BLOCK_BYTES) -> Pairs:
     """The k nearest right groups of each left group.
 
-    A float32 matrix product only nominates: every pair whose score is within the product's rounding error of the k-th best is
-    computed again in float64 from the two vectors themselves, and these values decide.
+    A float32 matrix product only nominates, see `products`: every pair whose score is within the product's rounding error of the
+    k-th best is computed again in float64 from the two vectors themselves, and these values decide.
     """
-    left, right, metric = groups.left, groups.right, groups.metric
-    if not len(groups.left_first) or not len(groups.right_first):
-        return numbered(*_nothing())
-    prepare = _preparation(left, right, metric)
-    height = max(1, block_bytes // (4 * min(TILE, len(groups.right_first))))
-    found: list[Pairs] = []
-    for block in blocks(len(groups.left_first), height):
-        mine = left[groups.left_first[block]]
-        query, query_norm, _ = prepare(mine)
-        leading = numbered(*_nothing())
-        for tile in blocks(len(groups.right_first), TILE):
-            theirs = right[groups.right_first[tile]]
-            target, target_norm, half_square = prepare(theirs)
-            with threads.arithmetic(threads.thread_count()):
-                scores = query @ target.T
-            if metric == "l2":
-                scores -= half_square
-            rows, columns = _nominated(scores, query_norm, target_norm, half_square, k, left.shape[1])
-            distances = np.empty(len(rows))
-            for part in blocks(len(rows), max(1, block_bytes // (16 * left.shape[1]))):
-                distances[part] = exact(mine[rows[part]], theirs[columns[part]], metric)
-            leading = merged([leading, Pairs(rows + block.start, columns + tile.start, distances, rows)], k)
-            if check:
-                check()
-        found.append(leading)
-    return merged(found, k)
+    return _both(groups, k, None, False, check, block_bytes)[0]
 
 
 def checked(left: Vectors, right: Vectors, metric: str) -> tuple[Vectors, Vectors]:
@@ -185,62 +215,153 @@ def checked(left: Vectors, right: Vectors, metric: str) -> tuple[Vectors, Vector
     return left, right
 
 
-def blocks(n: int, size: int) -> Iterator[slice]:
-    """Slices of at most size that cover n."""
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+def _both(
+    groups: Groups, k: int | None, reach: Floats | None, back: bool, check: Check | None, block_bytes: int
+) -> tuple[Pairs, Pairs | None]:
+    """The nearest right groups of each left group, and where ``back`` the nearest left groups of each right group."""
+    if not len(groups.left_first) or not len(groups.right_first):
+        return empty(), empty() if back else None
+    left, right = products.sides(
+        groups.left,
+        groups.right,
+        groups.metric,
+        tuple(None if len(first) == len(side) else first for first, side in ((groups.left_first, groups.left), (groups.right_first, groups.right))),  # type: ignore[arg-type]
+    )
+    bound = None
+    if reach is not None:
+        # of equal vectors the one that reaches farthest asks for all
+        bound = np.full(len(groups.left_first), -np.inf)
+        taking = groups.left_group >= 0
+        np.maximum.at(bound, groups.left_group[taking], reach[taking])
+    height = max(1, min(products.HEIGHT, block_bytes // (4 * min(products.WIDTH, len(right)))))
+    if groups.left_code is None or groups.right_code is None:
+        return products.near(left, right, k, reach=bound, back=(k, None) if back else None, check=check, height=height)
+    codes = groups.left_code[groups.left_first], groups.right_code[groups.right_first]
+    return _by_code(left, right, codes, k, bound, back, check, height)
 
 
-def numbered(rows: Ints, columns: Ints, distances: Floats) -> Pairs:
-    """Pairs that are in order, with their ranks."""
-    _, start, count = np.unique(rows, return_index=True, return_counts=True)
-    return Pairs(rows, columns, distances, np.arange(len(rows)) - np.repeat(start, count) + 1)
+def _by_code(
+    left: products.Side,
+    right: products.Side,
+    codes: tuple[Ints, Ints],
+    k: int | None,
+    reach: Floats | None,
+    back: bool,
+    check: Check | None,
+    height: int,
+) -> tuple[Pairs, Pairs | None]:
+    """The same among rows of equal code: a product for each code, but the pairs of small groups are listed."""
+    orders = [np.argsort(side, kind="stable") for side in codes]
+    common = np.intersect1d(*codes)
+    common = common[common >= 0]
+    bounds = [
+        (np.searchsorted(side[order], common), np.searchsorted(side[order], common, side="right"))
+        for side, order in zip(codes, orders, strict=True)
+    ]
+    sizes = [end - start for start, end in bounds]
+    small = sizes[0] * sizes[1] <= LISTED
+    forward, backward = [], []
+    for which in np.flatnonzero(~small):
+        mine, theirs = (
+            order[start[which] : end[which]] for order, (start, end) in zip(orders, bounds, strict=True)
+        )
+        found, turned = products.near(
+            left.part(mine),
+            right.part(theirs),
+            k,
+            reach=None if reach is None else reach[mine],
+            back=(k, None) if back else None,
+            check=check,
+            height=height,
+        )
+        forward.append(Pairs(mine[found.left], theirs[found.right], found.distance, found.rank))
+        if turned is not None:
+            backward.append(Pairs(theirs[turned.left], mine[turned.right], turned.distance, turned.rank))
+        if check:
+            check()
+    every = max(1, len(left), len(right)) if k is None else k
+    for rows, columns in _listed(orders, bounds, sizes, np.flatnonzero(small)):
+        distances = np.empty(len(rows))
+        for part in blocks(len(rows), max(1, (4 << 20) // (16 * left.rows.shape[1]))):
+            distances[part] = exact(left.at(rows[part]), right.at(columns[part]), left.metric)
+            if check:
+                check()
+        keep = None if reach is None else distances <= reach[rows]
+        forward.append(best(rows, columns, distances, every, keep))
+        if back:
+            backward.append(best(columns, rows, distances, every))
+    return merged(forward, every), merged(backward, every) if back else None
 
 
-def best(rows: Ints, columns: Ints, distances: Floats, k: int, keep: Bools | None = None) -> Pairs:
-    """The k nearest pairs of each row, in order; of those for which keep is true."""
-    if keep is not None:
-        rows, columns, distances = rows[keep], columns[keep], distances[keep]
-    order = np.lexsort((columns, distances, rows))
-    pairs = numbered(rows[order], columns[order], distances[order])
-    return pairs.where(pairs.rank <= k)
+def _listed(orders: list[Ints], bounds: list[tuple[Ints, Ints]], sizes: list[Ints], which: Ints) -> list[tuple[Ints, Ints]]:
+    """All pairs of some groups, in parts; a group is in one part."""
+    if not len(which):
+        return []
+    ends = np.cumsum((sizes[0] * sizes[1])[which])
+    parts = []
+    for part in np.split(which, np.flatnonzero(np.diff(ends // LISTED_AT_ONCE)) + 1):
+        wide = np.repeat(sizes[1][part], sizes[0][part])  # each left row, times the right rows of its group
+        first = np.repeat(bounds[0][0][part], sizes[0][part]) + _counted(sizes[0][part])
+        rows = np.repeat(first, wide)
+        columns = np.repeat(np.repeat(bounds[1][0][part], sizes[0][part]), wide) + _counted(wide)
+        parts.append((orders[0][rows], orders[1][columns]))
+    return parts
 
 
-def merged(several: list[Pairs], k: int) -> Pairs:
-    """The k nearest of all, for each left row."""
-    several = [numbered(*_nothing()), *several]
-    rows, columns, distances = (np.concatenate([getattr(p, of) for p in several]) for of in ("left", "right", "distance"))
-    return best(rows, columns, distances, k)
+def _counted(counts: Ints) -> Ints:
+    """0, 1, ... for each of some counts, one behind the other."""
+    return np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def exact(left: Vectors, right: Vectors, metric: str) -> Floats:
-    """Distance of left[i] and right[i] in float64; NaN under cosine where one is a zero vector."""
-    a, b = left.astype(np.float64), right.astype(np.float64)
-    if metric == "l2":
-        a -= b
-        distance: Floats = np.sqrt(np.einsum("ij,ij->i", a, a))
-        return distance
-    product: Floats = np.einsum("ij,ij->i", a, b)
-    if metric == "cosine":
-        with np.errstate(invalid="ignore"):
-            cosine = product / np.sqrt(np.einsum("ij,ij->i", a, a) * np.einsum("ij,ij->i", b, b))
-        return np.asarray(1.0 - np.clip(cosine, -1.0, 1.0))
-    return -product
+def _rows(groups: Groups, pairs: Pairs, k: int | None, same: bool, not_equal: bool) -> Pairs:
+    """The k nearest rows of each row, from pairs of groups, of which there is one more where a row's own vector may be among them."""
+    every = max(1, len(groups.left), len(groups.right)) if k is None else k
+    if not_equal:
+        left, right = groups.left[groups.left_first[pairs.left]], groups.right[groups.right_first[pairs.right]]
+        differ = (left != right).any(axis=1) if len(pairs) else np.empty(0, dtype=bool)
+        pairs = best(pairs.left, pairs.right, pairs.distance, every, differ)
+    pairs = groups.rows(pairs, every + same)
+    return best(pairs.left, pairs.right, pairs.distance, every, pairs.left != pairs.right) if same else pairs
 
 
-def _nothing() -> tuple[Ints, Ints, Floats]:
-    return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64)
-
-
-def _distinct(side: Vectors, metric: str) -> tuple[Ints, Ints]:
+def _distinct(side: Vectors, metric: str, codes: Ints | None) -> tuple[Ints, Ints]:
     """First position of every different vector that can have a distance, and each row's place among these (-1 for none)."""
     group = np.full(len(side), -1, dtype=np.int64)
-    seen: dict[bytes, int] = {}
-    first: list[int] = []
-    for index, row in enumerate(side):
+    hashes = np.empty(len(side), np.uint64)
+    takes = np.ones(len(side), dtype=bool) if codes is None else codes >= 0
+    words = side.view(np.uint32) if side.size else np.empty((len(side), 0), np.uint32)
+    odd = np.random.default_rng(0).integers(1 << 62, size=words.shape[1], dtype=np.uint64) | np.uint64(1)
+    for part in blocks(len(side), 512):
         # The square in float32, because that is where pgvector's own norm becomes zero.
-        if metric == "cosine" and not row @ row:
-            continue
-        place = seen.setdefault(row.tobytes(), len(first))
+        if metric == "cosine":
+            takes[part] &= np.einsum("ij,ij->i", side[part], side[part]) != 0
+        hashes[part] = words[part] @ odd
+    if codes is not None:
+        hashes += codes.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    positions = np.flatnonzero(takes)
+    _, first, which = np.unique(hashes[positions], return_index=True, return_inverse=True)
+    # in the order of their first rows
+    order = np.argsort(first, kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    group[positions] = place[which]
+    first = positions[first[order]]
+    again = positions[first[group[positions]] != positions]
+    for part in blocks(len(again), 1024):
+        at = again[part]
+        other = first[group[at]]
+        if (side[at].view(np.uint32) != side[other].view(np.uint32)).any() or (codes is not None and (codes[at] != codes[other]).any()):
+            return _told_apart(side, takes, codes)
+    return first, group
+
+
+def _told_apart(side: Vectors, takes: Bools, codes: Ints | None) -> tuple[Ints, Ints]:
+    """The same where two different vectors have one hash: by the vectors themselves."""
+    group = np.full(len(side), -1, dtype=np.int64)
+    seen: dict[tuple[bytes, int], int] = {}
+    first: list[int] = []
+    for index in np.flatnonzero(takes).tolist():
+        place = seen.setdefault((side[index].tobytes(), 0 if codes is None else int(codes[index])), len(first))
         if place == len(first):
             first.append(index)
         group[index] = place
@@ -253,51 +374,4 @@ def _members(groups: Ints, group: Ints, limit: int) -> tuple[Ints, Ints]:
     start = np.searchsorted(group[order], groups)
     count = np.minimum(np.searchsorted(group[order], groups, side="right") - start, limit)
     place = np.repeat(np.arange(len(groups)), count)
-    within = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
-    return place, order[start[place] + within]
-
-
-def _preparation(left: Vectors, right: Vectors, metric: str) -> Callable[[Vectors], tuple[Vectors, Vectors, Vectors]]:
-    """How rows are brought into the form in which the largest (product - half square) is the nearest.
-
-    Returns float32 rows, their norms and half squared norms. Cosine: unit length. Otherwise divided by the largest component,
-    which changes no order and keeps squares finite; for l2 also moved to the right side's mean, because the rounding error
-    grows with the distance from the origin while the distances do not.
-    """
-    largest = largest_component(left, right)
-    centre = right.mean(axis=0, dtype=np.float64) if metric == "l2" else np.zeros(1)
-
-    def prepare(side: Vectors) -> tuple[Vectors, Vectors, Vectors]:
-        wide = (side.astype(np.float64) - centre) / largest
-        norm = np.sqrt(np.einsum("ij,ij->i", wide, wide))
-        if metric == "cosine":
-            wide /= norm[:, None]
-            norm = np.ones(len(side))
-        return wide.astype(np.float32), norm.astype(np.float32), (norm**2 / 2).astype(np.float32)
-
-    return prepare
-
-
-def largest_component(left: Vectors, right: Vectors) -> float:
-    """The largest absolute component, 1 where all are zero."""
-    return max(float(np.abs(side).max(initial=0.0)) for side in (left, right)) or 1.0
-
-
-def _nominated(scores: Vectors, query_norm: Vectors, target_norm: Vectors, half_square: Vectors, k: int, dim: int) -> tuple[Ints, Ints]:
-    """Positions that can be among a row's k highest scores, given how wrong a float32 product can be."""
-    width = scores.shape[1]
-    if k >= width:
-        rows, columns = np.indices(scores.shape).reshape(2, -1)
-        return rows, columns
-    # The a-priori bound of a product of two rows, with the rounding of the rows themselves and of the half square.
-    unit = np.float32((dim + 8) * 2.0**-24)
-    error = query_norm[:, None] * (unit * target_norm) + np.float32(2.0**-22) * half_square
-    low = scores - error
-    # The k-th highest of the maxima of many small groups is at most the k-th highest of all, nearly equal to it, and
-    # much cheaper than a partition of the whole row.
-    groups = min(width, max(64, 8 * k))
-    starts = np.linspace(0, width, groups, endpoint=False).astype(np.int64)
-    peaks = np.maximum.reduceat(low, starts, axis=1)
-    floor = np.partition(peaks, groups - k, axis=1)[:, groups - k]
-    rows, columns = np.nonzero(scores + error >= floor[:, None])
-    return rows, columns
+    return place, order[start[place] + _counted(count)]

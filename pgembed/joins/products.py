@@ -1,0 +1,413 @@
+"""Nearest neighbours by matrix products in tiles that stay in cache: exact, in threads, both directions of a join in one pass.
+
+A float32 product only nominates. Of every row it is known how near its k-th nearest is at least; a later tile of scores costs one look for
+its largest, and only rows whose largest may be nearer are read again. What was nominated is computed in float64 from the vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pgembed.joins import pairing
+from pgembed.joins.pairing import Bools, Check, Floats, Ints, Metric, Pairs, Vectors
+from pgembed.models import threads
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+# Rows of a tile of scores on the left and on the right: 4 MB of float32 for each thread. BLAS is as fast as with any larger one.
+HEIGHT, WIDTH = 512, 2048
+# Products of fewer multiplications than this are over before a thread has begun.
+WORTH_THREADS = 2e8
+# How often the calling thread looks whether it is to stop.
+LOOK_SECONDS = 0.05
+# A pool of nominees is decided exactly when it has so many: near-ties of a whole table would otherwise all be kept.
+POOL = 1 << 18
+# Norms outside of this are brought into it first, so that squares neither overflow nor vanish.
+_SANE = (1e-12, 1e12)
+
+class Stopped(Exception):
+    """Another thread has failed, or the caller is to stop."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """Vectors in the form in which the largest score is the nearest.
+
+    Attributes:
+        rows: float32 (n, dim), as given; first: positions of those that take part, None for all.
+        norm: float64 of those that take part, of what `block` gives; scale: what they are multiplied with, one number or one for each.
+    """
+
+    rows: Vectors
+    first: Ints | None
+    metric: Metric
+    norm: Floats
+    scale: Floats
+    centre: Floats | None
+    direct: bool
+
+    def __len__(self) -> int:
+        return len(self.norm)
+
+    def part(self, positions: Ints) -> Side:
+        """Some of those that take part."""
+        first = positions if self.first is None else self.first[positions]
+        scale = self.scale if self.scale.ndim == 0 else self.scale[positions]
+        return Side(self.rows, first, self.metric, self.norm[positions], scale, self.centre, self.direct)
+
+    def given(self, part: slice) -> Vectors:
+        """The vectors themselves."""
+        return self.rows[part] if self.first is None else self.rows[self.first[part]]
+
+    def at(self, positions: Ints) -> Vectors:
+        """The vectors at some positions."""
+        return self.rows[positions if self.first is None else self.first[positions]]
+
+    def block(self, part: slice) -> Vectors:
+        """Float32: of length 1 under cosine; else with components of at most 1, for l2 relative to the right side's mean."""
+        given = self.given(part)
+        scale = self.scale if self.scale.ndim == 0 else self.scale[part, None]
+        if self.direct:
+            return given * scale.astype(np.float32)
+        wide = given.astype(np.float64)
+        if self.centre is not None:
+            wide -= self.centre
+        return (wide * scale).astype(np.float32)
+
+
+def sides(left: Vectors, right: Vectors, metric: Metric, first: tuple[Ints | None, Ints | None] = (None, None)) -> tuple[Side, Side]:
+    """Both sides, prepared.
+
+    Args:
+        first: positions of the rows that take part, None for all. Under cosine none of them may be a zero vector.
+    """
+    largest = pairing.largest_component(left, right)
+    centre = right.mean(axis=0, dtype=np.float64) if metric == "l2" else None
+    made = []
+    for rows, taking in ((left, first[0]), (right, first[1])):
+        size = len(rows) if taking is None else len(taking)
+        square = np.empty(size)
+        bare = Side(rows, taking, metric, square, np.asarray(1.0 / largest), centre, False)
+        for part in pairing.blocks(size, 1024):
+            wide = bare.given(part).astype(np.float64)
+            if centre is not None:
+                wide -= centre
+            wide /= largest
+            square[part] = np.einsum("ij,ij->i", wide, wide)
+        norm = np.sqrt(square)
+        absolute = norm * largest
+        sane = centre is None and len(norm) > 0 and _SANE[0] < absolute.min() and absolute.max() < _SANE[1]
+        if metric == "cosine":
+            made.append(Side(rows, taking, metric, np.ones(size), 1.0 / absolute, None, sane))
+        else:
+            made.append(Side(rows, taking, metric, norm, np.asarray(1.0 / largest), centre, sane))
+    return made[0], made[1]
+
+
+def near(
+    left: Side,
+    right: Side,
+    k: int | None,
+    *,
+    reach: Floats | None = None,
+    back: tuple[int | None, Floats | None] | None = None,
+    check: Check | None = None,
+    count: int | None = None,
+    height: int = HEIGHT,
+) -> tuple[Pairs, Pairs | None]:
+    """The k nearest right rows of every left row, and on wish the other way round, of one pass over the products.
+
+    Args:
+        k: None for all within reach, which is then required.
+        reach: float64 (n,): pairs farther than this are left out; None for no bound.
+        back: k and reach of the right rows; None does without.
+        check: called a few times a second by the calling thread; what it raises ends all threads first.
+        count: threads; None is `threads.thread_count`. height: most left rows of a tile.
+    Returns:
+        Positions among the rows that take part; of the second the right rows are ``left``. Equal distances in the order of position.
+    """
+    if not len(left) or not len(right):
+        return pairing.empty(), pairing.empty() if back else None
+    count = threads.thread_count() if count is None else count
+    if len(left) * len(right) * left.rows.shape[1] < WORTH_THREADS:
+        count = 1
+    if k is not None:
+        height = min(height, max(16, POOL // (3 * k)))  # so that the nominees of a block need no decision before its end
+    height = max(1, min(height, -(-len(left) // count)))
+    run = _Run(left, right, k, reach, None if back is None else _Backward(len(right), *back), check if count == 1 else None)
+    parts = list(pairing.blocks(len(left), height))
+    with threads.arithmetic(1 if count > 1 else threads.thread_count()):
+        found = [run.block(part) for part in parts] if count == 1 else _in_threads(run, parts, count, check)
+    return pairing.concatenated(found), run.backward.pairs if run.backward is not None else None
+
+
+def _in_threads(run: _Run, parts: Sequence[slice], count: int, check: Check | None) -> list[Pairs]:
+    """All blocks, in so many threads; the calling one only looks whether it is to stop, for nobody else may ask the database."""
+    pool = ThreadPoolExecutor(count)
+    try:
+        with threads.signals_blocked():  # a thread takes the mask of the one that starts it
+            waiting: list[Future[Pairs]] = [pool.submit(run.block, part) for part in parts]
+        left: set[Future[Pairs]] = set(waiting)
+        while left:
+            done, left = wait(left, LOOK_SECONDS, FIRST_EXCEPTION)
+            for one in done:
+                one.result()
+            if check:
+                check()
+        return [one.result() for one in waiting]
+    finally:
+        run.stopped = True
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Nominees:
+    """What may be among the k best of some rows, and what these are at least.
+
+    ``low`` (float32) is a certified lower bound of each row's k-th best score. Pools grow tile by tile and are pruned by it.
+    """
+
+    def __init__(self, size: int, k: int | None, low: Vectors, decide: Callable[[Ints, Ints], Floats], score: Callable[[Floats, Ints], Vectors]):
+        self.k, self.low, self.decide, self.score = k, low, decide, score
+        self.rows: list[Ints] = []
+        self.columns: list[Ints] = []
+        self.scores: list[Vectors] = []
+        self.errors: list[Vectors] = []
+        self.pending = self.held = 0
+        self.size = size
+        self.decided = pairing.empty()
+
+    def take(self, scores: Vectors, at: Ints | None, largest: Vectors, start: int, error: Vectors, columns: Vectors | None) -> None:
+        """Nominate from a tile of scores.
+
+        Args:
+            scores: of the rows ``at`` (None: of all), at least one of whose scores may count.
+            largest: of each of these rows.
+            start: number of the first column.
+            error: of each of these rows the most by which a score is wrong here.
+            columns: how much of it each column has, 0 to 1; None where all have all of it.
+        """
+        low = self.low if at is None else self.low[at]
+        width = scores.shape[1]
+        if self.k == 1:
+            low = np.maximum(low, largest - error)
+        elif self.k is not None and self.k < width:
+            low = np.maximum(low, _kth(scores, self.k) - error)
+        if self.k is not None:
+            self.low[slice(None) if at is None else at] = low
+        above = scores >= (low - error)[:, None]
+        step = len(scores) if np.count_nonzero(above) <= POOL else max(1, POOL // width)
+        for part in pairing.blocks(len(scores), step):
+            self._add(scores[part], above[part], low[part], np.arange(part.start, part.stop) if at is None else at[part], start, error[part], columns)
+
+    def _add(self, scores: Vectors, above: Bools, low: Vectors, at: Ints, start: int, error: Vectors, columns: Vectors | None) -> None:
+        flat, width = np.flatnonzero(above), scores.shape[1]
+        rows = flat // width
+        own = flat - rows * width
+        values, wrong = scores.ravel()[flat], error[rows]
+        if columns is not None:
+            wrong = wrong * columns[own]
+            keep = values + wrong >= low[rows]
+            rows, own, values, wrong = rows[keep], own[keep], values[keep], wrong[keep]
+        self.rows.append(at[rows])
+        self.columns.append(own + start)
+        self.scores.append(values)
+        self.errors.append(wrong)
+        self.pending += len(rows)
+        if self.k is not None and self.pending > max(1024, self.size * self.k // 2):
+            self._prune()
+        if self.held + self.pending > POOL:
+            self.settle()
+
+    def _prune(self) -> None:
+        """Leave out what cannot be among the k best any more, and learn what these are at least."""
+        rows, columns, scores, errors = self._gathered()
+        if self.k is None:
+            return
+        if self.k > 1:
+            sure = scores - errors
+            order = np.lexsort((-sure, rows))
+            sorted_rows = rows[order]
+            start = np.searchsorted(sorted_rows, np.arange(self.size))
+            end = np.searchsorted(sorted_rows, np.arange(self.size), side="right")
+            full = np.flatnonzero(end - start >= self.k)
+            self.low[full] = np.maximum(self.low[full], sure[order[start[full] + self.k - 1]])
+        keep = scores + errors >= self.low[rows]
+        self.rows, self.columns, self.scores, self.errors = [rows[keep]], [columns[keep]], [scores[keep]], [errors[keep]]
+        self.held, self.pending = int(keep.sum()), 0
+
+    def _gathered(self) -> tuple[Ints, Ints, Vectors, Vectors]:
+        return (
+            np.concatenate(self.rows) if self.rows else np.empty(0, np.int64),
+            np.concatenate(self.columns) if self.columns else np.empty(0, np.int64),
+            np.concatenate(self.scores) if self.scores else np.empty(0, np.float32),
+            np.concatenate(self.errors) if self.errors else np.empty(0, np.float32),
+        )
+
+    def settle(self) -> Pairs:
+        """Decide by float64 what was nominated so far; returns the best of each row, at most k."""
+        self._prune()
+        rows, columns, *_ = self._gathered()
+        found = Pairs(rows, columns, self.decide(rows, columns), rows)
+        self.rows, self.columns, self.scores, self.errors, self.held, self.pending = [], [], [], [], 0, 0
+        most = len(rows) + len(self.decided) if self.k is None else self.k
+        self.decided = pairing.merged([self.decided, found], max(1, most))
+        if self.k is not None:
+            last = self.decided.where(self.decided.rank == self.k)
+            self.low[last.left] = np.maximum(self.low[last.left], self.score(last.distance, last.left))
+        return self.decided
+
+
+def _kth(scores: Vectors, k: int) -> Vectors:
+    """At most each row's k-th highest score, and nearly that: the k-th highest of the maxima of small groups."""
+    width, least = scores.shape[1], max(64, 8 * k)
+    # folded in the middle: column j stands for j, j + half, ...
+    while width % 2 == 0 and width // 2 >= least:
+        width //= 2
+        scores = np.maximum(scores[:, :width], scores[:, width:])
+    return np.asarray(np.partition(scores, width - k, axis=1)[:, width - k])
+
+
+@dataclass
+class _Backward:
+    """The nearest left rows of each right row so far, of all blocks of all threads."""
+
+    size: int
+    k: int | None
+    reach: Floats | None
+    pairs: Pairs = field(default_factory=pairing.empty)
+    lock: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        self.now = np.full(self.size, np.inf) if self.reach is None else self.reach.astype(np.float64)
+
+    def add(self, pairs: Pairs) -> None:
+        with self.lock:
+            self.pairs = pairing.merged([self.pairs, pairs], self.k or max(1, len(pairs) + len(self.pairs)))
+            if self.k is not None:
+                last = self.pairs.where(self.pairs.rank == self.k)
+                now = self.now.copy()
+                now[last.left] = np.minimum(now[last.left], last.distance)
+                self.now = now
+
+
+class _Run:
+    """One search: what all blocks have in common."""
+
+    def __init__(self, left: Side, right: Side, k: int | None, reach: Floats | None, backward: _Backward | None, check: Check | None) -> None:
+        self.left, self.right, self.k, self.reach, self.backward, self.check = left, right, k, reach, backward, check
+        self.stopped = False
+        # the a-priori bound of a product of two rows, with the rounding of the rows themselves
+        self.unit = np.float32((left.rows.shape[1] + 16) * 2.0**-24)
+        self.tiles = list(pairing.blocks(len(right), WIDTH))
+        self.scaled = left.metric == "cosine" and right.direct
+        self.plain = left.metric == "inner_product" and right.direct
+        largest = float(right.scale) if right.scale.ndim == 0 else 1.0
+        self.largest = 1.0 / largest
+
+    def block(self, part: slice) -> Pairs:
+        """The nearest right rows of some left rows."""
+        left, right = self.left, self.right
+        query = left.block(part)
+        norm = left.norm[part].astype(np.float32)
+        if self.plain:
+            query *= np.float32(1.0 / self.largest)  # so that the right rows can stay as they are
+        half = norm * norm / 2 if left.metric == "l2" else None
+        low = self._low(self.reach[part] if self.reach is not None else np.full(len(norm), np.inf), norm)
+        mine = _Nominees(
+            len(norm),
+            self.k,
+            low,
+            lambda rows, columns: self._exact(rows + part.start, columns),
+            lambda distances, rows: self._low(distances, norm[rows]),
+        )
+        back: list[Pairs] = []
+        room = np.empty(len(norm) * min(WIDTH, len(right)), np.float32)
+        everyone = np.arange(len(norm))
+        for tile in self.tiles:
+            if self.stopped:
+                raise Stopped
+            scores = room[: len(norm) * (tile.stop - tile.start)].reshape(len(norm), -1)
+            target_norm = right.norm[tile].astype(np.float32)
+            if self.scaled:
+                np.matmul(query, right.given(tile).T, out=scores)
+                scores *= right.scale[tile].astype(np.float32)
+            elif self.plain:
+                np.matmul(query, right.given(tile).T, out=scores)
+            else:
+                np.matmul(query, right.block(tile).T, out=scores)
+            most = target_norm.max()
+            error = norm * (self.unit * most)
+            if half is not None:
+                theirs = target_norm * target_norm / 2
+                scores -= theirs
+                scores -= half[:, None]
+                error += np.float32(2.0**-21) * (half + theirs.max())
+            uneven = most > 2 * target_norm.min() and half is None
+            share = target_norm / most if uneven else None
+            largest = scores[everyone, scores.argmax(axis=1)]
+            at = np.flatnonzero(largest + error >= mine.low)
+            if len(at) == len(norm):
+                mine.take(scores, None, largest, tile.start, error, share)
+            elif len(at):
+                mine.take(scores[at], at, largest[at], tile.start, error[at], share)
+            if self.backward is not None:
+                back.append(self._back(scores, tile, part, norm, target_norm, half))
+            if self.check:
+                self.check()
+        found = mine.settle()
+        if self.backward is not None:
+            self.backward.add(pairing.concatenated(back))
+        return self._within(Pairs(found.left + part.start, found.right, found.distance, found.rank), self.reach)
+
+    def _back(self, scores: Vectors, tile: slice, part: slice, norm: Vectors, target_norm: Vectors, half: Vectors | None) -> Pairs:
+        """The nearest rows of this block of the right rows of a tile, where they may count."""
+        assert self.backward is not None
+        low = self._low(self.backward.now[tile], target_norm)
+        error = target_norm * (self.unit * norm.max())
+        if half is not None:
+            error += np.float32(2.0**-21) * (target_norm * target_norm / 2 + half.max())
+        largest = scores.max(axis=0)
+        at = np.flatnonzero(largest + error >= low)
+        if not len(at):
+            return pairing.empty()
+        theirs = _Nominees(
+            len(at),
+            self.backward.k,
+            low[at],
+            lambda rows, columns: self._exact(columns, at[rows] + tile.start),
+            lambda distances, rows: self._low(distances, target_norm[at[rows]]),
+        )
+        theirs.take(np.ascontiguousarray(scores[:, at].T), None, largest[at], part.start, error[at], None)
+        found = theirs.settle()
+        found = Pairs(at[found.left] + tile.start, found.right, found.distance, found.rank)
+        return self._within(found, self.backward.reach)
+
+    @staticmethod
+    def _within(pairs: Pairs, reach: Floats | None) -> Pairs:
+        return pairs if reach is None else pairs.where(pairs.distance <= reach[pairs.left])
+
+    def _low(self, distance: Floats, norm: Vectors) -> Vectors:
+        """A score that no nearer pair is below, but for the error of the product."""
+        if self.left.metric == "cosine":
+            # distances are clipped to 0 and 2, where scores are not
+            low = np.where(distance >= 2.0, -np.inf, 1.0 - distance)
+        elif self.left.metric == "l2":
+            low = -((distance / self.largest) ** 2) / 2
+        else:
+            low = -distance / self.largest**2
+        # rounded down; what the float64 of a distance may be wrong by is nothing beside it
+        return np.nextafter((low - np.abs(low) * 1e-6 - 1e-7 * (self.left.metric == "cosine")).astype(np.float32), np.float32(-np.inf))
+
+    def _exact(self, rows: Ints, columns: Ints) -> Floats:
+        distances = np.empty(len(rows))
+        for part in pairing.blocks(len(rows), max(1, (4 << 20) // (16 * self.left.rows.shape[1]))):
+            distances[part] = pairing.exact(self.left.at(rows[part]), self.right.at(columns[part]), self.left.metric)
+        return distances
+
