@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pgembed.errors import DimensionMismatch, InvalidParameter
-from pgembed.joins import products
+from pgembed.joins import prefixes, products
 from pgembed.joins.pairing import (
     Bools,
     Check,
@@ -72,6 +72,7 @@ def nearest(
     mutual: bool = False,
     codes: tuple[Ints, Ints] | None = None,
     reach: Floats | None = None,
+    recall: float = 1.0,
     check: Check | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> Pairs:
@@ -88,10 +89,11 @@ def nearest(
         mutual: only pairs that are among the k nearest of both their rows; a pair's rank is the left row's.
         codes: int64 (n,) and (m,): only rows of equal code are compared, negative ones with none; None compares all.
         reach: float64 (n,), a max_distance for each left row.
+        recall: share of the k nearest that must be found, above 0; 1 is all of them. Less is used only where it saves work.
         check: called between blocks, a few times a second, so that a cancel takes effect.
         block_bytes: the size of one block of scores.
     Returns:
-        Exactly the pairs that sorting all n * m distances would give; equal distances are ordered by right row.
+        Exactly the pairs that sorting all n * m distances would give (at a recall of 1); equal distances are ordered by right row.
     Raises:
         InvalidParameter: k < 1, k None without max_distance, or an unknown metric.
         DimensionMismatch: the sides' dims differ.
@@ -105,7 +107,7 @@ def nearest(
         reach = np.full(len(left), max_distance) if reach is None else np.minimum(reach, max_distance)
     # a row's own vector comes up once for the group that has it, and once more among that group's rows
     spare = int(same or not_equal)
-    forward, backward = _both(groups, None if k is None else k + spare, reach, mutual and k is not None, check, block_bytes)
+    forward, backward = _both(groups, None if k is None else k + spare, reach, mutual and k is not None, recall, check, block_bytes)
     pairs = _rows(groups, forward, k, same, not_equal)
     if backward is not None:
         turned = groups.turned()
@@ -202,7 +204,7 @@ def search(groups: Groups, k: int, check: Check | None = None, block_bytes: int 
     A float32 matrix product only nominates, see `products`: every pair whose score is within the product's rounding error of the
     k-th best is computed again in float64 from the two vectors themselves, and these values decide.
     """
-    return _both(groups, k, None, False, check, block_bytes)[0]
+    return _both(groups, k, None, False, 1.0, check, block_bytes)[0]
 
 
 def checked(left: Vectors, right: Vectors, metric: str) -> tuple[Vectors, Vectors]:
@@ -216,7 +218,7 @@ def checked(left: Vectors, right: Vectors, metric: str) -> tuple[Vectors, Vector
 
 
 def _both(
-    groups: Groups, k: int | None, reach: Floats | None, back: bool, check: Check | None, block_bytes: int
+    groups: Groups, k: int | None, reach: Floats | None, back: bool, recall: float, check: Check | None, block_bytes: int
 ) -> tuple[Pairs, Pairs | None]:
     """The nearest right groups of each left group, and where ``back`` the nearest left groups of each right group."""
     if not len(groups.left_first) or not len(groups.right_first):
@@ -235,9 +237,9 @@ def _both(
         np.maximum.at(bound, groups.left_group[taking], reach[taking])
     height = max(1, min(products.HEIGHT, block_bytes // (4 * min(products.WIDTH, len(right)))))
     if groups.left_code is None or groups.right_code is None:
-        return products.near(left, right, k, reach=bound, back=(k, None) if back else None, check=check, height=height)
+        return prefixes.search(left, right, k, recall=recall, reach=bound, back=back, check=check, height=height)
     codes = groups.left_code[groups.left_first], groups.right_code[groups.right_first]
-    return _by_code(left, right, codes, k, bound, back, check, height)
+    return _by_code(left, right, codes, k, bound, back, recall, check, height)
 
 
 def _by_code(
@@ -247,6 +249,7 @@ def _by_code(
     k: int | None,
     reach: Floats | None,
     back: bool,
+    recall: float,
     check: Check | None,
     height: int,
 ) -> tuple[Pairs, Pairs | None]:
@@ -265,12 +268,13 @@ def _by_code(
         mine, theirs = (
             order[start[which] : end[which]] for order, (start, end) in zip(orders, bounds, strict=True)
         )
-        found, turned = products.near(
+        found, turned = prefixes.search(
             left.part(mine),
             right.part(theirs),
             k,
+            recall=recall,
             reach=None if reach is None else reach[mine],
-            back=(k, None) if back else None,
+            back=back,
             check=check,
             height=height,
         )

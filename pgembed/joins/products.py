@@ -56,6 +56,11 @@ class Side:
     def __len__(self) -> int:
         return len(self.norm)
 
+    @property
+    def largest(self) -> float:
+        """What all components were divided by, 1 under cosine."""
+        return 1.0 / float(self.scale) if self.scale.ndim == 0 else 1.0
+
     def part(self, positions: Ints) -> Side:
         """Some of those that take part."""
         first = positions if self.first is None else self.first[positions]
@@ -135,20 +140,12 @@ def near(
     """
     if not len(left) or not len(right):
         return pairing.empty(), pairing.empty() if back else None
-    count = threads.thread_count() if count is None else count
-    if len(left) * len(right) * left.rows.shape[1] < WORTH_THREADS:
-        count = 1
-    if k is not None:
-        height = min(height, max(16, POOL // (3 * k)))  # so that the nominees of a block need no decision before its end
-    height = max(1, min(height, -(-len(left) // count)))
-    run = _Run(left, right, k, reach, None if back is None else _Backward(len(right), *back), check if count == 1 else None)
-    parts = list(pairing.blocks(len(left), height))
-    with threads.arithmetic(1 if count > 1 else threads.thread_count()):
-        found = [run.block(part) for part in parts] if count == 1 else _in_threads(run, parts, count, check)
-    return pairing.concatenated(found), run.backward.pairs if run.backward is not None else None
+    run = Run(left, right, k, reach, None if back is None else _Backward(len(right), *back))
+    found = run.all(check, count, height)
+    return found, run.backward.pairs if run.backward is not None else None
 
 
-def _in_threads(run: _Run, parts: Sequence[slice], count: int, check: Check | None) -> list[Pairs]:
+def _in_threads(run: Run, parts: Sequence[slice], count: int, check: Check | None) -> list[Pairs]:
     """All blocks, in so many threads; the calling one only looks whether it is to stop, for nobody else may ask the database."""
     pool = ThreadPoolExecutor(count)
     try:
@@ -177,8 +174,8 @@ class _Nominees:
         self.k, self.low, self.decide, self.score = k, low, decide, score
         self.rows: list[Ints] = []
         self.columns: list[Ints] = []
-        self.scores: list[Vectors] = []
-        self.errors: list[Vectors] = []
+        self.most: list[Vectors] = []  # what a score is at most, and at least
+        self.least: list[Vectors] = []
         self.pending = self.held = 0
         self.size = size
         self.decided = pairing.empty()
@@ -217,37 +214,51 @@ class _Nominees:
             rows, own, values, wrong = rows[keep], own[keep], values[keep], wrong[keep]
         self.rows.append(at[rows])
         self.columns.append(own + start)
-        self.scores.append(values)
-        self.errors.append(wrong)
+        self.most.append(values + wrong)
+        self.least.append(values - wrong)
         self.pending += len(rows)
         if self.k is not None and self.pending > max(1024, self.size * self.k // 2):
             self._prune()
         if self.held + self.pending > POOL:
             self.settle()
 
+    def take_bounds(self, bounds: Vectors, at: Ints, start: int, error: Vectors) -> None:
+        """Nominate from a tile of what scores are at most, which say nothing of what they are at least."""
+        above = bounds >= (self.low[at] - error)[:, None]
+        step = len(bounds) if np.count_nonzero(above) <= POOL else max(1, POOL // bounds.shape[1])
+        for part in pairing.blocks(len(bounds), step):
+            flat = np.flatnonzero(above[part])
+            rows = flat // bounds.shape[1]
+            self.rows.append(at[part][rows])
+            self.columns.append(flat - rows * bounds.shape[1] + start)
+            self.most.append(bounds[part].ravel()[flat] + error[part][rows])
+            self.least.append(np.full(len(rows), -np.inf, np.float32))
+            self.pending += len(rows)
+            if self.held + self.pending > POOL:
+                self.settle()
+
     def _prune(self) -> None:
         """Leave out what cannot be among the k best any more, and learn what these are at least."""
-        rows, columns, scores, errors = self._gathered()
+        rows, columns, most, least = self._gathered()
         if self.k is None:
             return
         if self.k > 1:
-            sure = scores - errors
-            order = np.lexsort((-sure, rows))
+            order = np.lexsort((-least, rows))
             sorted_rows = rows[order]
             start = np.searchsorted(sorted_rows, np.arange(self.size))
             end = np.searchsorted(sorted_rows, np.arange(self.size), side="right")
             full = np.flatnonzero(end - start >= self.k)
-            self.low[full] = np.maximum(self.low[full], sure[order[start[full] + self.k - 1]])
-        keep = scores + errors >= self.low[rows]
-        self.rows, self.columns, self.scores, self.errors = [rows[keep]], [columns[keep]], [scores[keep]], [errors[keep]]
+            self.low[full] = np.maximum(self.low[full], least[order[start[full] + self.k - 1]])
+        keep = most >= self.low[rows]
+        self.rows, self.columns, self.most, self.least = [rows[keep]], [columns[keep]], [most[keep]], [least[keep]]
         self.held, self.pending = int(keep.sum()), 0
 
     def _gathered(self) -> tuple[Ints, Ints, Vectors, Vectors]:
         return (
             np.concatenate(self.rows) if self.rows else np.empty(0, np.int64),
             np.concatenate(self.columns) if self.columns else np.empty(0, np.int64),
-            np.concatenate(self.scores) if self.scores else np.empty(0, np.float32),
-            np.concatenate(self.errors) if self.errors else np.empty(0, np.float32),
+            np.concatenate(self.most) if self.most else np.empty(0, np.float32),
+            np.concatenate(self.least) if self.least else np.empty(0, np.float32),
         )
 
     def settle(self) -> Pairs:
@@ -255,7 +266,7 @@ class _Nominees:
         self._prune()
         rows, columns, *_ = self._gathered()
         found = Pairs(rows, columns, self.decide(rows, columns), rows)
-        self.rows, self.columns, self.scores, self.errors, self.held, self.pending = [], [], [], [], 0, 0
+        self.rows, self.columns, self.most, self.least, self.held, self.pending = [], [], [], [], 0, 0
         most = len(rows) + len(self.decided) if self.k is None else self.k
         self.decided = pairing.merged([self.decided, found], max(1, most))
         if self.k is not None:
@@ -297,19 +308,52 @@ class _Backward:
                 self.now = now
 
 
-class _Run:
+class Run:
     """One search: what all blocks have in common."""
 
-    def __init__(self, left: Side, right: Side, k: int | None, reach: Floats | None, backward: _Backward | None, check: Check | None) -> None:
-        self.left, self.right, self.k, self.reach, self.backward, self.check = left, right, k, reach, backward, check
+    def __init__(self, left: Side, right: Side, k: int | None, reach: Floats | None, backward: _Backward | None) -> None:
+        self.left, self.right, self.k, self.reach, self.backward = left, right, k, reach, backward
         self.stopped = False
+        self.check: Check | None = None
         # the a-priori bound of a product of two rows, with the rounding of the rows themselves
         self.unit = np.float32((left.rows.shape[1] + 16) * 2.0**-24)
         self.tiles = list(pairing.blocks(len(right), WIDTH))
         self.scaled = left.metric == "cosine" and right.direct
         self.plain = left.metric == "inner_product" and right.direct
-        largest = float(right.scale) if right.scale.ndim == 0 else 1.0
-        self.largest = 1.0 / largest
+        self.largest = right.largest
+
+    def all(self, check: Check | None, count: int | None, height: int = HEIGHT) -> Pairs:
+        """The nearest right rows of all left rows, block by block; arguments as in `near`."""
+        count = threads.thread_count() if count is None else count
+        if len(self.left) * len(self.right) * self.left.rows.shape[1] < WORTH_THREADS:
+            count = 1
+        if self.k is not None:
+            height = min(height, max(16, POOL // (3 * self.k)))  # so that the nominees of a block need no decision before its end
+        height = max(1, min(height, -(-len(self.left) // count)))
+        parts = list(pairing.blocks(len(self.left), height))
+        if count == 1:
+            self.check = check
+            with threads.arithmetic(threads.thread_count()):
+                return pairing.concatenated([self.block(part) for part in parts])
+        with threads.arithmetic(1):
+            return pairing.concatenated(_in_threads(self, parts, count, check))
+
+    def look(self) -> None:
+        """Between tiles: whether to stop."""
+        if self.stopped:
+            raise Stopped
+        if self.check:
+            self.check()
+
+    def nominees(self, part: slice, norm: Vectors, low: Vectors) -> _Nominees:
+        """What is known of the left rows of a block."""
+        return _Nominees(
+            len(norm),
+            self.k,
+            low,
+            lambda rows, columns: self.exact(rows + part.start, columns),
+            lambda distances, rows: self._low(distances),
+        )
 
     def block(self, part: slice) -> Pairs:
         """The nearest right rows of some left rows."""
@@ -319,20 +363,13 @@ class _Run:
         if self.plain:
             query *= np.float32(1.0 / self.largest)  # so that the right rows can stay as they are
         half = norm * norm / 2 if left.metric == "l2" else None
-        low = self._low(self.reach[part] if self.reach is not None else np.full(len(norm), np.inf), norm)
-        mine = _Nominees(
-            len(norm),
-            self.k,
-            low,
-            lambda rows, columns: self._exact(rows + part.start, columns),
-            lambda distances, rows: self._low(distances, norm[rows]),
-        )
+        low = self._low(self.reach[part] if self.reach is not None else np.full(len(norm), np.inf))
+        mine = self.nominees(part, norm, low)
         back: list[Pairs] = []
         room = np.empty(len(norm) * min(WIDTH, len(right)), np.float32)
         everyone = np.arange(len(norm))
         for tile in self.tiles:
-            if self.stopped:
-                raise Stopped
+            self.look()
             scores = room[: len(norm) * (tile.stop - tile.start)].reshape(len(norm), -1)
             target_norm = right.norm[tile].astype(np.float32)
             if self.scaled:
@@ -359,17 +396,15 @@ class _Run:
                 mine.take(scores[at], at, largest[at], tile.start, error[at], share)
             if self.backward is not None:
                 back.append(self._back(scores, tile, part, norm, target_norm, half))
-            if self.check:
-                self.check()
         found = mine.settle()
         if self.backward is not None:
             self.backward.add(pairing.concatenated(back))
-        return self._within(Pairs(found.left + part.start, found.right, found.distance, found.rank), self.reach)
+        return self.within(Pairs(found.left + part.start, found.right, found.distance, found.rank), self.reach)
 
     def _back(self, scores: Vectors, tile: slice, part: slice, norm: Vectors, target_norm: Vectors, half: Vectors | None) -> Pairs:
         """The nearest rows of this block of the right rows of a tile, where they may count."""
         assert self.backward is not None
-        low = self._low(self.backward.now[tile], target_norm)
+        low = self._low(self.backward.now[tile])
         error = target_norm * (self.unit * norm.max())
         if half is not None:
             error += np.float32(2.0**-21) * (target_norm * target_norm / 2 + half.max())
@@ -381,33 +416,40 @@ class _Run:
             len(at),
             self.backward.k,
             low[at],
-            lambda rows, columns: self._exact(columns, at[rows] + tile.start),
-            lambda distances, rows: self._low(distances, target_norm[at[rows]]),
+            lambda rows, columns: self.exact(columns, at[rows] + tile.start),
+            lambda distances, rows: self._low(distances),
         )
         theirs.take(np.ascontiguousarray(scores[:, at].T), None, largest[at], part.start, error[at], None)
         found = theirs.settle()
         found = Pairs(at[found.left] + tile.start, found.right, found.distance, found.rank)
-        return self._within(found, self.backward.reach)
+        return self.within(found, self.backward.reach)
 
     @staticmethod
-    def _within(pairs: Pairs, reach: Floats | None) -> Pairs:
+    def within(pairs: Pairs, reach: Floats | None) -> Pairs:
         return pairs if reach is None else pairs.where(pairs.distance <= reach[pairs.left])
 
-    def _low(self, distance: Floats, norm: Vectors) -> Vectors:
-        """A score that no nearer pair is below, but for the error of the product."""
-        if self.left.metric == "cosine":
-            # distances are clipped to 0 and 2, where scores are not
-            low = np.where(distance >= 2.0, -np.inf, 1.0 - distance)
-        elif self.left.metric == "l2":
-            low = -((distance / self.largest) ** 2) / 2
-        else:
-            low = -distance / self.largest**2
-        # rounded down; what the float64 of a distance may be wrong by is nothing beside it
-        return np.nextafter((low - np.abs(low) * 1e-6 - 1e-7 * (self.left.metric == "cosine")).astype(np.float32), np.float32(-np.inf))
+    def _low(self, distance: Floats) -> Vectors:
+        return lowest_score(distance, self.left.metric, self.largest)
 
-    def _exact(self, rows: Ints, columns: Ints) -> Floats:
+    def exact(self, rows: Ints, columns: Ints) -> Floats:
         distances = np.empty(len(rows))
         for part in pairing.blocks(len(rows), max(1, (4 << 20) // (16 * self.left.rows.shape[1]))):
             distances[part] = pairing.exact(self.left.at(rows[part]), self.right.at(columns[part]), self.left.metric)
         return distances
 
+
+def lowest_score(distance: Floats, metric: Metric, largest: float) -> Vectors:
+    """A score that no pair as near as that is below, but for the error of the product.
+
+    Args:
+        largest: what all components were divided by.
+    """
+    if metric == "cosine":
+        # distances are clipped to 0 and 2, where scores are not
+        low = np.where(distance >= 2.0, -np.inf, 1.0 - distance)
+    elif metric == "l2":
+        low = -((distance / largest) ** 2) / 2
+    else:
+        low = -distance / largest**2
+    # rounded down; what the float64 of a distance may be wrong by is nothing beside it
+    return np.nextafter((low - np.abs(low) * 1e-6 - 1e-7 * (metric == "cosine")).astype(np.float32), np.float32(-np.inf))
