@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,13 @@ class Database(Protocol):
 
         Args:
             keep: its plan for the session, also where there are no values.
+        """
+        ...
+
+    def stream(self, statement: str, types: Sequence[str] = (), values: Sequence[object] = (), *, size: int) -> Iterator[list[Row]]:
+        """Run one query and give its rows in parts of at most ``size``, none of them empty, all of one snapshot; memory is that of a part.
+
+        Other statements may run between two parts. Whoever stops before the last part closes the iterator.
         """
         ...
 

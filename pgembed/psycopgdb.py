@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import count
 from typing import Any, cast
 
 import psycopg
@@ -28,6 +29,8 @@ _BYTEA = postgres.types["bytea"]
 _BYTEA_OID, _BYTEA_ARRAY_OID = _BYTEA.oid, _BYTEA.array_oid
 _FAILED = pq.TransactionStatus.INERROR
 _IDLE = pq.TransactionStatus.IDLE
+
+_cursors = count(1)
 
 
 def _nobody(severity: str, message: str, hint: str | None) -> None:
@@ -74,6 +77,15 @@ class PsycopgDatabase:
         except psycopg.Error as error:
             self._first_error = error
             raise
+
+    def stream(self, statement: str, types: Sequence[str] = (), values: Sequence[object] = (), *, size: int) -> Iterator[list[Row]]:
+        """See `pgembed.database.Database.stream`. In autocommit mode the transaction that a cursor needs is one of its own."""
+        cursor = f"pgembed_stream_{next(_cursors)}"
+        with self._savepoint():
+            self.execute(f"DECLARE {cursor} NO SCROLL CURSOR FOR {statement}", types, values)
+            while rows := self.execute(f"FETCH {size} FROM {cursor}"):
+                yield rows
+            self.execute(f"CLOSE {cursor}")
 
     def prepare(self, statement: str, types: Sequence[str] = ()) -> None:
         """See `pgembed.database.Database.prepare`.

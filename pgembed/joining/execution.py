@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from pgembed import errors
 from pgembed.database import Database
 from pgembed.joining.sources import Source
 
 if TYPE_CHECKING:
-    from pgembed.joins.neighbours import Floats, Ints, Metric, Vectors
+    from pgembed.joins.pairing import Floats, Ints, Metric, Vectors
 
-Strategy: TypeAlias = Literal["product", "prefix", "probe"]
+Strategy: TypeAlias = Literal["product", "index probes", "exact probes"]
 # Texts, none of them blank -> float32 (n, dim) in the space of the other side.
 Encode: TypeAlias = "Callable[[list[str]], Vectors]"
 
@@ -86,13 +87,70 @@ def run(db: Database, request: Request) -> Iterator[Part]:
     """Join in parts; memory is bounded by `Request.memory` as long as the caller keeps no parts.
 
     Raises:
-        errors.LimitExceeded: not even a block of one row fits into the memory, or k nearest of all rows do not: before any work.
+        errors.LimitExceeded: the pairs of a few left rows, or the places of the rows, do not fit into the memory.
         errors.DimensionMismatch: the sides' dimensions differ.
         errors.InvalidParameter: k, max_distance or search_recall is out of range.
     """
-    raise NotImplementedError
+    from pgembed.joining import blocks
+
+    check(request)
+    before = db.execute("SELECT pg_catalog.current_setting('synchronize_seqscans') AS value")[0]["value"]
+    # a scan of a large table must begin with its first page, also where another one is under way: rows are known by their numbers
+    db.execute("SELECT pg_catalog.set_config('synchronize_seqscans', 'off', true)")
+    join = blocks.Join(db, request)
+    yield from join.mutual_parts() if request.mutual and request.k is not None else join.parts()
+    db.execute("SELECT pg_catalog.set_config('synchronize_seqscans', $1, true)", ["pg_catalog.text"], [before])
+
+
+def gathered(db: Database, request: Request) -> Part:
+    """All parts as one.
+
+    Raises:
+        errors.LimitExceeded: the pairs do not fit into the memory; where k and the sides say so before any work.
+    """
+    import numpy as np
+
+    from pgembed.joining import costs, memory
+
+    check(request)
+    if request.k is not None:
+        left, right = (costs.estimated(db, side) for side in (request.left, request.right))
+        expected = left * min(request.k, right) * memory.GATHERED
+        # statistics may be old, and a condition leaves fewer: what is certain is said below
+        if not request.left.where and expected > 2 * request.memory:
+            raise memory.too_many_pairs(left, request.k, expected, request.memory)
+    parts: list[Part] = []
+    held = rows = 0
+    for part in run(db, request):
+        parts.append(part)
+        held, rows = held + memory.GATHERED * len(part.left), rows + len(part.rows)
+        if held > request.memory:
+            raise memory.too_many_pairs(rows, request.k, held, request.memory)
+    at_left, at_right, distance, rank = (np.concatenate([getattr(part, of) for part in parts]) for of in ("left", "right", "distance", "rank"))
+    names = [[one for part in parts for one in getattr(part, of)] for of in ("left_places", "right_places", "rows")]
+    return Part(at_left, at_right, distance, rank, *names)
+
+
+def check(request: Request) -> None:
+    """Raise where a number is out of range."""
+    if request.k is not None and request.k < 1:
+        raise errors.InvalidParameter(f"k must be at least 1, not {request.k}", hint="k is the number of right rows for each left row.")
+    if request.k is None and request.max_distance is None:
+        raise errors.InvalidParameter(
+            "k is NULL, and there is no max_distance", hint="All pairs within a distance need the distance; else give k."
+        )
+    if not 0 < request.search_recall <= 1:
+        raise errors.InvalidParameter(
+            f"search_recall must be above 0 and at most 1, not {request.search_recall:g}", hint="1, the default, finds all neighbours."
+        )
 
 
 def choices(db: Database, request: Request) -> Sequence[Choice]:
-    """What could be done, the cheapest first, which `run` takes; nothing is read but what the sides are estimated to be."""
-    raise NotImplementedError
+    """What could be done, the cheapest first, which `run` takes; nothing is read but what the sides are estimated to be.
+
+    `run` decides again when it has read the left side and knows how many rows that has.
+    """
+    from pgembed.joining import costs
+
+    left, right = (costs.estimated(db, side) for side in (request.left, request.right))
+    return costs.choices(request, left, right)

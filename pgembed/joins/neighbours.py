@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pgembed.errors import DimensionMismatch, InvalidParameter
-from pgembed.joins import prefixes, products
+from pgembed.joins import prefixes, prepared, products
 from pgembed.joins.pairing import (
     Bools,
     Check,
@@ -16,10 +16,10 @@ from pgembed.joins.pairing import (
     Ints,
     Metric,
     Pairs,
+    Tell,
     Vectors,
     best,
     blocks,
-    concatenated,
     empty,
     exact,
     largest_component,
@@ -74,6 +74,7 @@ def nearest(
     reach: Floats | None = None,
     recall: float = 1.0,
     check: Check | None = None,
+    tell: Tell | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> Pairs:
     """The k nearest right rows of every left row.
@@ -91,6 +92,7 @@ def nearest(
         reach: float64 (n,), a max_distance for each left row.
         recall: share of the k nearest that must be found, above 0; 1 is all of them. Less is used only where it saves work.
         check: called between blocks, a few times a second, so that a cancel takes effect.
+        tell: called now and then with how many left rows are answered, about.
         block_bytes: the size of one block of scores.
     Returns:
         Exactly the pairs that sorting all n * m distances would give (at a recall of 1); equal distances are ordered by right row.
@@ -101,13 +103,13 @@ def nearest(
     if k is not None and k < 1:
         raise InvalidParameter(f"k must be at least 1, not {k}", hint="k is the number of right rows for each left row.")
     if k is None and max_distance is None and reach is None:
-        raise InvalidParameter("k is NULL, and there is no max_distance", hint="All pairs within a distance need the distance; else give k.")
+        raise InvalidParameter("k is NULL, and there is no max_distance", hint="Give the distance within which all pairs are wanted, or k.")
     groups = distinct(left, right, metric, codes)
     if max_distance is not None:
         reach = np.full(len(left), max_distance) if reach is None else np.minimum(reach, max_distance)
     # a row's own vector comes up once for the group that has it, and once more among that group's rows
     spare = int(same or not_equal)
-    forward, backward = _both(groups, None if k is None else k + spare, reach, mutual and k is not None, recall, check, block_bytes)
+    forward, backward = _both(groups, None if k is None else k + spare, reach, mutual and k is not None, recall, check, block_bytes, tell)
     pairs = _rows(groups, forward, k, same, not_equal)
     if backward is not None:
         turned = groups.turned()
@@ -193,9 +195,7 @@ def distinct(left: Vectors, right: Vectors, metric: Metric, codes: tuple[Ints, I
     """Check both sides and group their equal vectors."""
     left, right = checked(left, right, metric)
     left_code, right_code = codes or (None, None)
-    return Groups(
-        metric, left, right, *_distinct(left, metric, left_code), *_distinct(right, metric, right_code), left_code, right_code
-    )
+    return Groups(metric, left, right, *_distinct(left, metric, left_code), *_distinct(right, metric, right_code), left_code, right_code)
 
 
 def search(groups: Groups, k: int, check: Check | None = None, block_bytes: int = BLOCK_BYTES) -> Pairs:
@@ -218,16 +218,20 @@ def checked(left: Vectors, right: Vectors, metric: str) -> tuple[Vectors, Vector
 
 
 def _both(
-    groups: Groups, k: int | None, reach: Floats | None, back: bool, recall: float, check: Check | None, block_bytes: int
+    groups: Groups,
+    k: int | None,
+    reach: Floats | None,
+    back: bool,
+    recall: float,
+    check: Check | None,
+    block_bytes: int,
+    tell: Tell | None = None,
 ) -> tuple[Pairs, Pairs | None]:
     """The nearest right groups of each left group, and where ``back`` the nearest left groups of each right group."""
     if not len(groups.left_first) or not len(groups.right_first):
         return empty(), empty() if back else None
-    left, right = products.sides(
-        groups.left,
-        groups.right,
-        groups.metric,
-        tuple(None if len(first) == len(side) else first for first, side in ((groups.left_first, groups.left), (groups.right_first, groups.right))),  # type: ignore[arg-type]
+    left, right = prepared.sides(
+        groups.left, groups.right, groups.metric, (_taking(groups.left_first, groups.left), _taking(groups.right_first, groups.right))
     )
     bound = None
     if reach is not None:
@@ -237,14 +241,18 @@ def _both(
         np.maximum.at(bound, groups.left_group[taking], reach[taking])
     height = max(1, min(products.HEIGHT, block_bytes // (4 * min(products.WIDTH, len(right)))))
     if groups.left_code is None or groups.right_code is None:
-        return prefixes.search(left, right, k, recall=recall, reach=bound, back=back, check=check, height=height)
+        return prefixes.search(left, right, k, recall=recall, reach=bound, back=back, check=check, height=height, tell=tell)
     codes = groups.left_code[groups.left_first], groups.right_code[groups.right_first]
     return _by_code(left, right, codes, k, bound, back, recall, check, height)
 
 
+def _taking(first: Ints, side: Vectors) -> Ints | None:
+    return None if len(first) == len(side) else first
+
+
 def _by_code(
-    left: products.Side,
-    right: products.Side,
+    left: prepared.Side,
+    right: prepared.Side,
     codes: tuple[Ints, Ints],
     k: int | None,
     reach: Floats | None,
@@ -265,9 +273,7 @@ def _by_code(
     small = sizes[0] * sizes[1] <= LISTED
     forward, backward = [], []
     for which in np.flatnonzero(~small):
-        mine, theirs = (
-            order[start[which] : end[which]] for order, (start, end) in zip(orders, bounds, strict=True)
-        )
+        mine, theirs = (order[start[which] : end[which]] for order, (start, end) in zip(orders, bounds, strict=True))
         found, turned = prefixes.search(
             left.part(mine),
             right.part(theirs),

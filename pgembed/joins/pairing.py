@@ -15,6 +15,7 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 Vectors: TypeAlias = npt.NDArray[np.float32]
 Metric: TypeAlias = Literal["cosine", "l2", "inner_product"]
 Check: TypeAlias = Callable[[], None]
+Tell: TypeAlias = Callable[[int], None]
 
 
 @dataclass(frozen=True)

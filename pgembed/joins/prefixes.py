@@ -1,14 +1,12 @@
 """Nearest neighbours by short products first: exact, or with a recall that was asked for.
 
-Vectors are turned so that their leading dimensions hold most of what there is (the right and left sides' principal axes). With p of them,
-q.t = q_p.t_p + rest, and the rest is at most |q - q_p| |t - t_p| (Cauchy and Schwarz); so a product over p + 1 numbers, the last one what is
-left of the length, bounds every score from above, and only pairs whose bound reaches the k-th best true score are computed. That loses
-nothing: the answer is that of all products. The rest hardly ever comes near its bound, and c < 1 times it serves a recall below 1: c is what
-a sample of left rows needs, whose answers are known exactly.
-
-The bound with one more number is that of partial distances, as in Hwang et al., Fast k Nearest Neighbor Search using GPU and Karamalis's
-PCA trees; the factor c learned from a sample is ADSampling's idea (Gao and Long, High-Dimensional Approximate Nearest Neighbor Search: with
-Reliable and Efficient Distance Comparison Operations, SIGMOD 2023, https://doi.org/10.1145/3589282), in matrix products instead of row by row.
+Vectors are turned so that their leading dimensions hold most of what there is (the principal axes of both sides). With p of them,
+q.t = q_p.t_p + rest, and the rest is at most |q - q_p| |t - t_p| (Cauchy and Schwarz); so a product over p + 1 numbers, the last one what
+is left of the length, bounds every score from above, and only pairs whose bound reaches the k-th best true score are computed. That loses
+nothing: the answer is that of all products. The rest hardly ever comes near its bound, and c < 1 times it serves a recall below 1: c is
+what a sample of left rows needs, whose answers are known exactly. That a factor learned from data may stand for the bound is the idea of
+ADSampling (Gao and Long, High-Dimensional Approximate Nearest Neighbor Search: with Reliable and Efficient Distance Comparison Operations,
+SIGMOD 2023, https://doi.org/10.1145/3589282), here in matrix products instead of row by row.
 """
 
 from __future__ import annotations
@@ -18,8 +16,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pgembed.joins import pairing, products
-from pgembed.joins.pairing import Check, Floats, Ints, Pairs, Vectors
-from pgembed.joins.products import Side
+from pgembed.joins.pairing import Check, Floats, Ints, Pairs, Tell, Vectors
+from pgembed.joins.prepared import Side, lowest_score
+from pgembed.models import threads
 
 # Right rows of a tile; narrower than a whole product's, for a tile is made again where one of its bounds counts.
 WIDTH = 1024
@@ -32,7 +31,7 @@ AXES_OF = 4096
 # Fewer left rows than this are not worth the axes.
 LEAST_ROWS = 4096
 # Costs in units of one multiplication of a product: of a score for being looked at, of a candidate's exact distance per dimension.
-LOOK, EXACT = 8.0, 60.0
+LOOK, EXACT = 8.0, 400.0
 # A plan must promise to be that much cheaper than whole products, and serves no larger k: the bounds then reach too many rows.
 WORTH, MOST_K = 0.7, 200
 # Tiles of which the first guess at a row's k-th best is made, beside k.
@@ -91,13 +90,14 @@ def search(
     back: bool = False,
     check: Check | None = None,
     height: int = products.HEIGHT,
+    tell: Tell | None = None,
     seed: int = 0,
 ) -> tuple[Pairs, Pairs | None]:
     """The k nearest right rows of every left row, and on wish the other way round, by whole products or by prefixes, whichever is cheaper.
 
     Args:
         recall: share of the k nearest that is found, above 0; 1 is exact. Less is only used where it saves work.
-        k, reach, back, check, height: as in `products.near`; back has the same k and no reach.
+        k, reach, back, check, height, tell: as in `products.near`; back has the same k and no reach.
         seed: of the rows drawn.
     """
     size = max(SAMPLE, int(3.0 / (1.0 - recall)) + 1) if recall < 1 else SAMPLE
@@ -106,13 +106,14 @@ def search(
         sample = np.sort(np.random.default_rng(seed).choice(len(left), size, replace=False))
         sampled = None if reach is None else reach[sample]
         known = products.near(left.part(sample), right, k, reach=sampled, check=check, height=height)[0]
-        how = plan(left, right, sample, known, k, recall, reach=sampled, seed=seed)
+        with threads.arithmetic(1):  # none of these products is so large that a second thread would not wait for the first
+            how = plan(left, right, sample, known, k, recall, reach=sampled, seed=seed)
     if how is None:
-        return products.near(left, right, k, reach=reach, back=(k, None) if back else None, check=check, height=height)
+        return products.near(left, right, k, reach=reach, back=(k, None) if back else None, check=check, height=height, tell=tell)
     others = np.ones(len(left), dtype=bool)
     others[sample] = False
     rest = np.flatnonzero(others)
-    found = near(left.part(rest), right, k, how, reach=None if reach is None else reach[rest], check=check)
+    found = near(left.part(rest), right, k, how, reach=None if reach is None else reach[rest], check=check, tell=tell)
     both = pairing.concatenated([replace(known, left=sample[known.left]), replace(found, left=rest[found.left])])
     order = np.argsort(both.left, kind="stable")
     forward = Pairs(both.left[order], both.right[order], both.distance[order], both.rank[order])
@@ -143,7 +144,7 @@ def plan(
     counted = right.part(np.sort(rng.choice(len(right), min(COUNTED, len(right)), replace=False)))
     times = len(right) / len(counted)
     truth = _scores(queries, right, found)
-    last = np.full(len(sample), -np.inf) if reach is None else products.lowest_score(reach, left.metric, right.largest).astype(np.float64)
+    last = np.full(len(sample), -np.inf) if reach is None else lowest_score(reach, left.metric, right.largest).astype(np.float64)
     at = found.rank == k
     last[found.left[at]] = np.maximum(last[found.left[at]], truth[at])
     whole = axes(left, right, seed)
@@ -206,12 +207,13 @@ def near(
     reach: Floats | None = None,
     check: Check | None = None,
     count: int | None = None,
+    tell: Tell | None = None,
 ) -> Pairs:
     """The k nearest right rows of every left row; arguments and order are those of `products.near`."""
     if not len(left) or not len(right):
         return pairing.empty()
     run = _Prefixed(left, right, k, reach, how)
-    return run.all(check, count)
+    return run.all(check, count, tell=tell)
 
 
 class _Prefixed(products.Run):
@@ -233,7 +235,7 @@ class _Prefixed(products.Run):
         norm = self.left.norm[part].astype(np.float32)
         # of both roundings, the projection's and the product's; in units of the lengths
         error = norm * np.float32(3 * self.unit * self.most)
-        half = norm * norm / 2 if self.half is not None else None
+        half: Vectors | None = norm * norm * np.float32(0.5) if self.half is not None else None
         if half is not None and self.half is not None:
             error += np.float32(2.0**-21) * (half + self.half.max())
         size = len(norm)

@@ -7,7 +7,7 @@ its largest, and only rows whose largest may be nearer are read again. What was 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pgembed.joins import pairing
-from pgembed.joins.pairing import Bools, Check, Floats, Ints, Metric, Pairs, Vectors
+from pgembed.joins.pairing import Bools, Check, Floats, Ints, Pairs, Tell, Vectors
+from pgembed.joins.prepared import Side, lowest_score
 from pgembed.models import threads
 
 if TYPE_CHECKING:
@@ -29,91 +30,10 @@ WORTH_THREADS = 2e8
 LOOK_SECONDS = 0.05
 # A pool of nominees is decided exactly when it has so many: near-ties of a whole table would otherwise all be kept.
 POOL = 1 << 18
-# Norms outside of this are brought into it first, so that squares neither overflow nor vanish.
-_SANE = (1e-12, 1e12)
+
 
 class Stopped(Exception):
     """Another thread has failed, or the caller is to stop."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """Vectors in the form in which the largest score is the nearest.
-
-    Attributes:
-        rows: float32 (n, dim), as given; first: positions of those that take part, None for all.
-        norm: float64 of those that take part, of what `block` gives; scale: what they are multiplied with, one number or one for each.
-    """
-
-    rows: Vectors
-    first: Ints | None
-    metric: Metric
-    norm: Floats
-    scale: Floats
-    centre: Floats | None
-    direct: bool
-
-    def __len__(self) -> int:
-        return len(self.norm)
-
-    @property
-    def largest(self) -> float:
-        """What all components were divided by, 1 under cosine."""
-        return 1.0 / float(self.scale) if self.scale.ndim == 0 else 1.0
-
-    def part(self, positions: Ints) -> Side:
-        """Some of those that take part."""
-        first = positions if self.first is None else self.first[positions]
-        scale = self.scale if self.scale.ndim == 0 else self.scale[positions]
-        return Side(self.rows, first, self.metric, self.norm[positions], scale, self.centre, self.direct)
-
-    def given(self, part: slice) -> Vectors:
-        """The vectors themselves."""
-        return self.rows[part] if self.first is None else self.rows[self.first[part]]
-
-    def at(self, positions: Ints) -> Vectors:
-        """The vectors at some positions."""
-        return self.rows[positions if self.first is None else self.first[positions]]
-
-    def block(self, part: slice) -> Vectors:
-        """Float32: of length 1 under cosine; else with components of at most 1, for l2 relative to the right side's mean."""
-        given = self.given(part)
-        scale = self.scale if self.scale.ndim == 0 else self.scale[part, None]
-        if self.direct:
-            return given * scale.astype(np.float32)
-        wide = given.astype(np.float64)
-        if self.centre is not None:
-            wide -= self.centre
-        return (wide * scale).astype(np.float32)
-
-
-def sides(left: Vectors, right: Vectors, metric: Metric, first: tuple[Ints | None, Ints | None] = (None, None)) -> tuple[Side, Side]:
-    """Both sides, prepared.
-
-    Args:
-        first: positions of the rows that take part, None for all. Under cosine none of them may be a zero vector.
-    """
-    largest = pairing.largest_component(left, right)
-    centre = right.mean(axis=0, dtype=np.float64) if metric == "l2" else None
-    made = []
-    for rows, taking in ((left, first[0]), (right, first[1])):
-        size = len(rows) if taking is None else len(taking)
-        square = np.empty(size)
-        bare = Side(rows, taking, metric, square, np.asarray(1.0 / largest), centre, False)
-        for part in pairing.blocks(size, 1024):
-            wide = bare.given(part).astype(np.float64)
-            if centre is not None:
-                wide -= centre
-            wide /= largest
-            square[part] = np.einsum("ij,ij->i", wide, wide)
-        norm = np.sqrt(square)
-        absolute = norm * largest
-        sane = centre is None and len(norm) > 0 and _SANE[0] < absolute.min() and absolute.max() < _SANE[1]
-        if metric == "cosine":
-            made.append(Side(rows, taking, metric, np.ones(size), 1.0 / absolute, None, sane))
-        else:
-            made.append(Side(rows, taking, metric, norm, np.asarray(1.0 / largest), centre, sane))
-    return made[0], made[1]
 
 
 def near(
@@ -126,6 +46,7 @@ def near(
     check: Check | None = None,
     count: int | None = None,
     height: int = HEIGHT,
+    tell: Tell | None = None,
 ) -> tuple[Pairs, Pairs | None]:
     """The k nearest right rows of every left row, and on wish the other way round, of one pass over the products.
 
@@ -135,17 +56,18 @@ def near(
         back: k and reach of the right rows; None does without.
         check: called a few times a second by the calling thread; what it raises ends all threads first.
         count: threads; None is `threads.thread_count`. height: most left rows of a tile.
+        tell: called now and then with how many left rows are answered.
     Returns:
         Positions among the rows that take part; of the second the right rows are ``left``. Equal distances in the order of position.
     """
     if not len(left) or not len(right):
         return pairing.empty(), pairing.empty() if back else None
     run = Run(left, right, k, reach, None if back is None else _Backward(len(right), *back))
-    found = run.all(check, count, height)
+    found = run.all(check, count, height, tell)
     return found, run.backward.pairs if run.backward is not None else None
 
 
-def _in_threads(run: Run, parts: Sequence[slice], count: int, check: Check | None) -> list[Pairs]:
+def _in_threads(run: Run, parts: Sequence[slice], count: int, check: Check | None, tell: Tell | None) -> list[Pairs]:
     """All blocks, in so many threads; the calling one only looks whether it is to stop, for nobody else may ask the database."""
     pool = ThreadPoolExecutor(count)
     try:
@@ -153,11 +75,13 @@ def _in_threads(run: Run, parts: Sequence[slice], count: int, check: Check | Non
             waiting: list[Future[Pairs]] = [pool.submit(run.block, part) for part in parts]
         left: set[Future[Pairs]] = set(waiting)
         while left:
-            done, left = wait(left, LOOK_SECONDS, FIRST_EXCEPTION)
+            done, left = wait(left, LOOK_SECONDS, FIRST_COMPLETED)
             for one in done:
                 one.result()
             if check:
                 check()
+            if tell and done:
+                tell(sum(part.stop - part.start for part, one in zip(parts, waiting, strict=True) if one.done()))
         return [one.result() for one in waiting]
     finally:
         run.stopped = True
@@ -170,7 +94,9 @@ class _Nominees:
     ``low`` (float32) is a certified lower bound of each row's k-th best score. Pools grow tile by tile and are pruned by it.
     """
 
-    def __init__(self, size: int, k: int | None, low: Vectors, decide: Callable[[Ints, Ints], Floats], score: Callable[[Floats, Ints], Vectors]):
+    def __init__(
+        self, size: int, k: int | None, low: Vectors, decide: Callable[[Ints, Ints], Floats], score: Callable[[Floats], Vectors]
+    ) -> None:
         self.k, self.low, self.decide, self.score = k, low, decide, score
         self.rows: list[Ints] = []
         self.columns: list[Ints] = []
@@ -201,7 +127,8 @@ class _Nominees:
         above = scores >= (low - error)[:, None]
         step = len(scores) if np.count_nonzero(above) <= POOL else max(1, POOL // width)
         for part in pairing.blocks(len(scores), step):
-            self._add(scores[part], above[part], low[part], np.arange(part.start, part.stop) if at is None else at[part], start, error[part], columns)
+            rows = np.arange(part.start, part.stop) if at is None else at[part]
+            self._add(scores[part], above[part], low[part], rows, start, error[part], columns)
 
     def _add(self, scores: Vectors, above: Bools, low: Vectors, at: Ints, start: int, error: Vectors, columns: Vectors | None) -> None:
         flat, width = np.flatnonzero(above), scores.shape[1]
@@ -271,7 +198,7 @@ class _Nominees:
         self.decided = pairing.merged([self.decided, found], max(1, most))
         if self.k is not None:
             last = self.decided.where(self.decided.rank == self.k)
-            self.low[last.left] = np.maximum(self.low[last.left], self.score(last.distance, last.left))
+            self.low[last.left] = np.maximum(self.low[last.left], self.score(last.distance))
         return self.decided
 
 
@@ -322,7 +249,7 @@ class Run:
         self.plain = left.metric == "inner_product" and right.direct
         self.largest = right.largest
 
-    def all(self, check: Check | None, count: int | None, height: int = HEIGHT) -> Pairs:
+    def all(self, check: Check | None, count: int | None, height: int = HEIGHT, tell: Tell | None = None) -> Pairs:
         """The nearest right rows of all left rows, block by block; arguments as in `near`."""
         count = threads.thread_count() if count is None else count
         if len(self.left) * len(self.right) * self.left.rows.shape[1] < WORTH_THREADS:
@@ -333,10 +260,15 @@ class Run:
         parts = list(pairing.blocks(len(self.left), height))
         if count == 1:
             self.check = check
+            found = []
             with threads.arithmetic(threads.thread_count()):
-                return pairing.concatenated([self.block(part) for part in parts])
+                for part in parts:
+                    found.append(self.block(part))
+                    if tell:
+                        tell(part.stop)
+            return pairing.concatenated(found)
         with threads.arithmetic(1):
-            return pairing.concatenated(_in_threads(self, parts, count, check))
+            return pairing.concatenated(_in_threads(self, parts, count, check, tell))
 
     def look(self) -> None:
         """Between tiles: whether to stop."""
@@ -352,7 +284,7 @@ class Run:
             self.k,
             low,
             lambda rows, columns: self.exact(rows + part.start, columns),
-            lambda distances, rows: self._low(distances),
+            self._low,
         )
 
     def block(self, part: slice) -> Pairs:
@@ -362,7 +294,7 @@ class Run:
         norm = left.norm[part].astype(np.float32)
         if self.plain:
             query *= np.float32(1.0 / self.largest)  # so that the right rows can stay as they are
-        half = norm * norm / 2 if left.metric == "l2" else None
+        half: Vectors | None = norm * norm * np.float32(0.5) if left.metric == "l2" else None
         low = self._low(self.reach[part] if self.reach is not None else np.full(len(norm), np.inf))
         mine = self.nominees(part, norm, low)
         back: list[Pairs] = []
@@ -382,7 +314,7 @@ class Run:
             most = target_norm.max()
             error = norm * (self.unit * most)
             if half is not None:
-                theirs = target_norm * target_norm / 2
+                theirs: Vectors = target_norm * target_norm * np.float32(0.5)
                 scores -= theirs
                 scores -= half[:, None]
                 error += np.float32(2.0**-21) * (half + theirs.max())
@@ -417,7 +349,7 @@ class Run:
             self.backward.k,
             low[at],
             lambda rows, columns: self.exact(columns, at[rows] + tile.start),
-            lambda distances, rows: self._low(distances),
+            self._low,
         )
         theirs.take(np.ascontiguousarray(scores[:, at].T), None, largest[at], part.start, error[at], None)
         found = theirs.settle()
@@ -436,20 +368,3 @@ class Run:
         for part in pairing.blocks(len(rows), max(1, (4 << 20) // (16 * self.left.rows.shape[1]))):
             distances[part] = pairing.exact(self.left.at(rows[part]), self.right.at(columns[part]), self.left.metric)
         return distances
-
-
-def lowest_score(distance: Floats, metric: Metric, largest: float) -> Vectors:
-    """A score that no pair as near as that is below, but for the error of the product.
-
-    Args:
-        largest: what all components were divided by.
-    """
-    if metric == "cosine":
-        # distances are clipped to 0 and 2, where scores are not
-        low = np.where(distance >= 2.0, -np.inf, 1.0 - distance)
-    elif metric == "l2":
-        low = -((distance / largest) ** 2) / 2
-    else:
-        low = -distance / largest**2
-    # rounded down; what the float64 of a distance may be wrong by is nothing beside it
-    return np.nextafter((low - np.abs(low) * 1e-6 - 1e-7 * (metric == "cosine")).astype(np.float32), np.float32(-np.inf))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
@@ -30,6 +30,20 @@ class PlpyDatabase:
     def execute(self, statement: str, types: Sequence[str] = (), values: Sequence[object] = (), *, keep: bool = False) -> list[Row]:
         """See `pgembed.database.Database.execute`. PostgreSQL's own errors pass through with their SQLSTATE."""
         return list(_plan(statement, tuple(types)).execute(list(values)) if types or keep else plpy.execute(statement))
+
+    def stream(self, statement: str, types: Sequence[str] = (), values: Sequence[object] = (), *, size: int) -> Iterator[list[Row]]:
+        """See `pgembed.database.Database.stream`. A STABLE function's sees the snapshot of its statement."""
+        global _looked
+        cursor = plpy.cursor(_plan(statement, tuple(types)), list(values))
+        try:
+            while True:
+                rows = list(cursor.fetch(size))
+                _looked = time.monotonic()
+                if not rows:
+                    return
+                yield rows
+        finally:
+            cursor.close()
 
     def prepare(self, statement: str, types: Sequence[str] = ()) -> None:
         """See `pgembed.database.Database.prepare`.
