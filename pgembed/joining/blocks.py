@@ -82,6 +82,7 @@ class Join:
         reach = None if request.max_distance is None else np.full(len(chunk), request.max_distance)
         for other in self._right_chunks(chunk):
             if not len(other) or not len(chunk):
+                del other
                 continue
             if other.vectors.shape[1] != chunk.vectors.shape[1]:
                 raise errors.DimensionMismatch(
@@ -114,6 +115,7 @@ class Join:
                 reach = np.full(len(chunk), np.inf) if reach is None else reach.copy()
                 last = leading.where(leading.rank == request.k)
                 reach[last.left] = np.minimum(reach[last.left], last.distance)
+            del other, found  # before the next ones are made
         return Pairs(leading.left + chunk.start, leading.right, leading.distance, leading.rank)
 
     def _right_chunks(self, chunk: reading.Chunk) -> Iterator[reading.Chunk]:
@@ -126,6 +128,7 @@ class Join:
             if other.last and other.start == 0 and not chunk.last:
                 self._kept = other
             yield other
+            del other  # before the next one is read
 
     _kept: reading.Chunk | None = None
 
@@ -145,8 +148,8 @@ class Join:
         return max(1, (max(self.room - taken, self.room // 8)) // self._row(dim))
 
     def _row(self, dim: int) -> int:
-        # the vector, at most two thirds as many numbers of its prefix, and once more while pages become a chunk
-        return memory.ROW + dim * 4 * 8 // 3
+        # the vector, and at most two thirds as many numbers of its prefix
+        return memory.ROW + dim * 4 * 5 // 3
 
     def _fits(self) -> None:
         for reader in (self.left, self.right):

@@ -126,7 +126,9 @@ def gathered(db: Database, request: Request) -> Part:
         held, rows = held + memory.GATHERED * len(part.left), rows + len(part.rows)
         if held > request.memory:
             raise memory.too_many_pairs(rows, request.k, held, request.memory)
-    at_left, at_right, distance, rank = (np.concatenate([getattr(part, of) for part in parts]) for of in ("left", "right", "distance", "rank"))
+    at_left, at_right, distance, rank = (
+        np.concatenate([getattr(part, of) for part in parts]) for of in ("left", "right", "distance", "rank")
+    )
     names = [[one for part in parts for one in getattr(part, of)] for of in ("left_places", "right_places", "rows")]
     return Part(at_left, at_right, distance, rank, *names)
 

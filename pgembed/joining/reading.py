@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # What is fetched at a time: rows cost a Python object each until they are in an array.
 FETCHED = 2000
-FETCHED_BYTES = 8 << 20
+FETCHED_BYTES = 1 << 20
 
 
 class Places:
@@ -83,6 +83,22 @@ class Chunk:
         return len(self.vectors)
 
 
+class _Filled:
+    """A chunk in the making; memory that is not written to yet takes none."""
+
+    def __init__(self, rows: int, dim: int, grouped: bool) -> None:
+        import numpy as np
+
+        self.vectors: Vectors = np.empty((rows, dim), np.float32)
+        self.groups: Ints | None = np.empty(rows, np.int64) if grouped else None
+
+    def chunk(self, start: int, rows: int, last: bool) -> Chunk:
+        """What is filled in; whoever has it is the only one who keeps it."""
+        made = Chunk(start, self.vectors[:rows], None if self.groups is None else self.groups[:rows], last)
+        self.vectors, self.groups = self.vectors[:0].copy(), None
+        return made
+
+
 class Reader:
     """A side from its first row to its last; may be read again, in the same order.
 
@@ -110,54 +126,42 @@ class Reader:
         return f"SELECT {source.place} AS place, {what} AS what{group} FROM {source.relation} AS {source.alias} WHERE {' AND '.join(where)}"
 
     def chunks(self, size: Callable[[int], int]) -> Iterator[Chunk]:
-        """All rows in chunks.
+        """All rows in chunks; of each nothing is kept here once the next one is asked for.
 
         Args:
             size: dimensions -> rows of the next chunk; asked before each.
         Raises:
             errors.DimensionMismatch: vectors of different dimensions.
         """
-        import numpy as np
-
-        rows = self._pages()
-        start, wanted = 0, 0
-        waiting: list[tuple[Vectors, Ints | None]] = []
-        held = 0
-        for page, groups in rows:
-            if not len(page):
-                continue
+        start, held, filled = 0, 0, _Filled(0, 0, False)
+        for page, groups in self._pages():
             if self.dim is None:
                 self.dim = page.shape[1]
             elif page.shape[1] != self.dim:
-                raise errors.DimensionMismatch(
-                    f"vectors of {self.dim} and of {page.shape[1]} dimensions are on one side of the join",
-                    hint="All vectors of a side must have the same number of dimensions.",
-                )
+                raise self._mixed(self.dim, page.shape[1])
             at = 0
             while at < len(page):
-                if not wanted:
-                    wanted = max(1, size(self.dim))
-                if held == wanted:
-                    yield self._chunk(start, waiting, False)
-                    start, held, waiting, wanted = start + held, 0, [], 0
-                    continue
-                take = min(len(page) - at, wanted - held)
-                waiting.append((page[at : at + take], None if groups is None else groups[at : at + take]))
+                if held == len(filled.vectors):
+                    if held:
+                        yield filled.chunk(start, held, False)
+                    start, held = start + held, 0
+                    del filled  # before there is room for the next one
+                    filled = _Filled(max(1, size(self.dim)), self.dim, groups is not None)
+                take = min(len(page) - at, len(filled.vectors) - held)
+                filled.vectors[held : held + take] = page[at : at + take]
+                if groups is not None and filled.groups is not None:
+                    filled.groups[held : held + take] = groups[at : at + take]
                 held, at = held + take, at + take
-        yield (
-            self._chunk(start, waiting, True)
-            if held
-            else Chunk(start, np.empty((0, self.dim or 0), np.float32), None if self.source.group is None else np.empty(0, np.int64), True)
+        if not held:
+            filled = _Filled(0, self.dim or 0, self.source.group is not None)
+        yield filled.chunk(start, held, True)
+
+    @staticmethod
+    def _mixed(one: int, other: int) -> errors.DimensionMismatch:
+        return errors.DimensionMismatch(
+            f"vectors of {one} and of {other} dimensions are on one side of the join",
+            hint="All vectors of a side must have the same number of dimensions.",
         )
-
-    def _chunk(self, start: int, parts: list[tuple[Vectors, Ints | None]], last: bool) -> Chunk:
-        import numpy as np
-
-        first = parts[0]
-        joined = first[0] if len(parts) == 1 else np.concatenate([one for one, _ in parts])
-        groups = None if first[1] is None else np.concatenate([one for _, one in parts if one is not None])
-        parts.clear()
-        return Chunk(start, joined, groups, last)
 
     def _pages(self) -> Iterator[tuple[Vectors, Ints | None]]:
         """Vectors and groups of the rows that take part, a few thousand at a time."""
@@ -181,10 +185,7 @@ class Reader:
             sent = [row["what"] for row in rows]
             if len({len(one) for one in sent}) > 1:
                 sizes = sorted({vectors.sent_dim(one) for one in sent})
-                raise errors.DimensionMismatch(
-                    f"vectors of {sizes[0]} and of {sizes[-1]} dimensions are on one side of the join",
-                    hint="All vectors of a side must have the same number of dimensions.",
-                )
+                raise self._mixed(sizes[0], sizes[-1])
             return vectors.from_send_many(b"".join(sent), len(sent), vectors.sent_dim(sent[0]))
         if page < len(self._kept):
             return self._kept[page]
