@@ -113,7 +113,7 @@ def gathered(db: Database, request: Request) -> Part:
     from pgembed.joining import costs, memory
 
     check(request)
-    if request.k is not None:
+    if request.k is not None and (request.left.rows >= 0 or request.left.column is not None):
         left, right = (costs.estimated(db, side) for side in (request.left, request.right))
         expected = left * min(request.k, right) * memory.GATHERED
         # statistics may be old, and a condition leaves fewer: what is certain is said below

@@ -1,6 +1,7 @@
 """Semantic join: time against a bare matrix product, and how precise its matches are on labelled tables.
 
-A script, not a test: ``python tests/benchmarks/bench_joins.py [--rows 10000] [--data DIR]``. Precision and recall of is_match are of four
+A script, not a test: ``PGEMBED_URL=$(make -s url) python tests/benchmarks/bench_joins.py [--rows 10000] [--data DIR]``. With a server
+joins are also run there, see join_speed.py. Precision and recall of is_match are of four
 benchmarks of entity resolution (Mudgal et al., Deep Learning for Entity Matching, SIGMOD 2018,
 https://doi.org/10.1145/3183713.3196926), joined by name and by whole record. Their labels are only used here. A fifth of them is not
 public in this copy, drawn at random, so that counts of true pairs are divided by 0.8: precision may come out above 1.
@@ -10,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import join_speed
 import numpy as np
 import numpy.typing as npt
 
@@ -111,6 +114,10 @@ def main() -> None:
     speed(options.rows)
     if options.quick:
         return
+    if "PGEMBED_URL" in os.environ:
+        join_speed.measure()
+    else:
+        print("\nno server: PGEMBED_URL is not set, so nothing is compared with LATERAL")
     if not (options.data / "er").is_dir():
         parser.exit(0, f'\nprecision skipped: no data in "{options.data / "er"}"\n')
     if MODEL not in {info.name for info in models.installed()}:

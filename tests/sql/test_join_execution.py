@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import threading
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import psycopg
@@ -35,13 +34,13 @@ def fill(db: Connection, table: str, rows: int, seed: int, dim: int = DIM) -> No
 
 
 @pytest.fixture
-def sides(db: Connection) -> Iterator[Connection]:
+def sides(db: Connection) -> Connection:
     fill(db, "l", 60, 1)
     fill(db, "r", 900, 2)
     db.execute("INSERT INTO l VALUES (1000, NULL)")
     db.execute("CREATE INDEX ON r USING hnsw (embedding vector_cosine_ops)")
     db.execute(FUNCTION)
-    yield db
+    return db
 
 
 def pairs(db: Connection, options: str = "") -> list[tuple[int, int, float, int]]:
