@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-# Peak is of resident memory in kilobytes since the call began, beside what the backend had before.
+# With watch peak is of resident memory in kilobytes since the call began, beside what the backend had before.
 FUNCTION = """
 CREATE OR REPLACE FUNCTION joined(
     left_table regclass, right_table regclass, k int DEFAULT 1, max_distance float8 DEFAULT NULL, search_recall float8 DEFAULT 1,
-    mutual boolean DEFAULT false, strategy text DEFAULT NULL, same boolean DEFAULT false,
+    mutual boolean DEFAULT false, strategy text DEFAULT NULL, same boolean DEFAULT false, watch boolean DEFAULT false,
     OUT left_places text[], OUT right_places text[], OUT distances float8[], OUT ranks int[], OUT parts int, OUT peak int, OUT took text
 )
 LANGUAGE plpython3u STABLE AS $python$
@@ -23,8 +23,9 @@ def status(name):
 def run():
     from pgembed import progress
     import numpy  # what Python takes by itself is no part of a join's memory
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
+    if watch:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
     before = status("VmRSS")
     column = lambda table: columns.column(DATABASE, table, None)
     left, right = sources.of_column(column(left_table), "l"), sources.of_column(column(right_table), "r")
@@ -33,7 +34,7 @@ def run():
     )
     if strategy is not None:
         whole = costs.choices
-        costs.choices = lambda *asked: sorted(whole(*asked), key=lambda choice: choice.strategy != strategy)
+        costs.choices = lambda *asked, **options: sorted(whole(*asked, **options), key=lambda choice: choice.strategy != strategy)
     try:
         took = costs.choices(request, costs.estimated(DATABASE, left), costs.estimated(DATABASE, right))[0].strategy
         with progress.shown(DATABASE, "join", "left ~ right"):

@@ -158,7 +158,9 @@ class Join:
 
     def _probes(self, rows: int) -> bool:
         """Whether single rows of the right side are looked up, now that the number of left rows is known."""
-        self._probing = costs.choices(self.request, float(rows), costs.estimated(self.db, self.request.right))[0]
+        right = self.request.right
+        hidden = costs.hides(self.db, right)
+        self._probing = costs.choices(self.request, float(rows), costs.estimated(self.db, right), hidden=hidden)[0]
         return self._probing.strategy != "product"
 
     def _part(self, pairs: Pairs, rows: Ints) -> Part:

@@ -14,9 +14,9 @@ from pgembed.joining.sources import Source
 from pgembed.models import threads
 
 # A row of vectors into an array: by itself, and by dimension.
-READ_ROW, READ_NUMBER = 2.0, 0.004
+READ_ROW, READ_NUMBER = 3.0, 0.008
 # One multiplication and addition of a product in one thread; of an exact distance that PostgreSQL computes, and a row that it visits.
-PRODUCT, OPERATOR, VISITED = 2.2e-5, 0.0012, 0.35
+PRODUCT, OPERATOR, VISITED = 2.2e-5, 0.0008, 0.3
 # A statement; a look into an HNSW graph, by candidate of its list.
 STATEMENT, LOOK, CANDIDATE = 600.0, 250.0, 9.0
 # numpy is imported, its threads begin.
@@ -26,6 +26,8 @@ DIMENSIONS = 768
 # By recall the hnsw.ef_search that reached it for k = 1: 63,166 descriptions of packages asked with 10,000 texts that are not stored.
 # For more neighbours it is raised, see `ef_search`.
 EF_SEARCH = ((0.95, 40), (0.98, 100), (0.99, 200), (0.995, 400))
+# pgvector's hnsw.ef_search is at most 1,000, and some rows more than k are looked up.
+MOST_BY_INDEX = 500
 
 
 def ef_search(recall: float, k: int) -> int | None:
@@ -53,10 +55,21 @@ def estimated(db: Database, source: Source) -> float:
     return source.rows if source.rows >= 0 else 1000.0
 
 
-def choices(request: Request, left: float, right: float) -> Sequence[Choice]:
+def hides(db: Database, source: Source) -> bool:
+    """Whether policies may hide rows of a side from the caller: an index then looks at neighbours that nobody gets."""
+    if source.column is None:
+        return True
+    found = db.execute("SELECT pg_catalog.row_security_active($1) AS yes", ["pg_catalog.oid"], [source.column.table.oid])
+    return bool(found[0]["yes"])
+
+
+def choices(request: Request, left: float, right: float, *, hidden: bool = False) -> Sequence[Choice]:
     """What could be done for so many rows, the cheapest first; what cannot be done comes last, and says why.
 
-    A k of which more than the neighbours are wanted (mutual pairs, all within a distance, groups) needs products.
+    What asks for more than the neighbours of each left row (mutual pairs, all within a distance, groups) needs products.
+
+    Args:
+        hidden: policies may hide rows of the right side.
     """
     column = request.right.column or request.left.column
     dim = (column.dim if column is not None else None) or DIMENSIONS
@@ -79,9 +92,11 @@ def choices(request: Request, left: float, right: float) -> Sequence[Choice]:
         right_column = request.right.column
         if right_column is None or right_column.index_name is None or right_column.index_method != "hnsw":
             why = "the right side has no HNSW index"
+        elif hidden:
+            why = "a policy on the right side may leave an index with too few rows"
         elif request.right.where:
             why = "the condition on the right side may leave an index with too few rows"
-        elif wide is None:
+        elif wide is None or k > MOST_BY_INDEX:
             why = f"no index finds a share of {request.search_recall:g} for sure"
     found.append(Choice("index probes", graph / 1000, small, 0, why))
     return sorted(found, key=lambda choice: (choice.note != "", choice.milliseconds))

@@ -91,9 +91,11 @@ def run(db: Database, request: Request) -> Iterator[Part]:
         errors.DimensionMismatch: the sides' dimensions differ.
         errors.InvalidParameter: k, max_distance or search_recall is out of range.
     """
-    from pgembed.joining import blocks
+    from pgembed.models import threads
 
     check(request)
+    with threads.signals_blocked():  # numpy begins threads when it is imported
+        from pgembed.joining import blocks
     before = db.execute("SELECT pg_catalog.current_setting('synchronize_seqscans') AS value")[0]["value"]
     # a scan of a large table must begin with its first page, also where another one is under way: rows are known by their numbers
     db.execute("SELECT pg_catalog.set_config('synchronize_seqscans', 'off', true)")
@@ -155,4 +157,4 @@ def choices(db: Database, request: Request) -> Sequence[Choice]:
     from pgembed.joining import costs
 
     left, right = (costs.estimated(db, side) for side in (request.left, request.right))
-    return costs.choices(request, left, right)
+    return costs.choices(request, left, right, hidden=costs.hides(db, request.right))

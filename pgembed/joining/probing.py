@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pgembed import vectors
-from pgembed.database import Database
+from pgembed.database import Database, Row
 from pgembed.joining import costs
+from pgembed.joining.sources import table_place
 from pgembed.joins.pairing import best, exact
 
 if TYPE_CHECKING:
@@ -34,23 +36,29 @@ def part(db: Database, request: Request, chunk: Chunk, places: Places, choice: C
     stored = f"{alias}.{column.sql}"
     distance = f"{stored} {column.operator} pgembed._vector(q.image){cast}"
     by_index = choice.strategy == "index probes"
-    # an expression that no index has an order for
-    order = distance if by_index else f"({distance}) OPERATOR(pg_catalog.+) 0.0::pg_catalog.float8"
     where = f" AND ({request.right.where})" if request.right.where else ""
+    # what is selected inside is computed for every row that is compared: names and bytes are made outside, of the few that are left
+    inside, place = f"{request.right.place} AS place", "n.place"
+    if request.right.place == table_place(alias):
+        inside, place = f"{alias}.tableoid, {alias}.ctid", table_place("n")
     statement = (
-        "SELECT q.position, n.place, n.sent FROM pg_catalog.unnest($1) WITH ORDINALITY AS q (image, position)"
-        f" CROSS JOIN LATERAL (SELECT {request.right.place} AS place, {column.vector_schema}.vector_send({request.right.vector}) AS sent"
-        f" FROM {request.right.relation} AS {alias} WHERE {stored} IS NOT NULL{where} ORDER BY {order} LIMIT $2) AS n"
+        f"SELECT q.position, {place} AS place, {column.vector_schema}.vector_send(n.vector) AS sent"
+        " FROM pg_catalog.unnest($1) WITH ORDINALITY AS q (image, position)"
+        f" CROSS JOIN LATERAL (SELECT {inside}, {request.right.vector} AS vector"
+        f" FROM {request.right.relation} AS {alias} WHERE {stored} IS NOT NULL{where} ORDER BY "
     )
     types, values = ["pg_catalog.bytea[]", "pg_catalog.int4"], [vectors.to_images(chunk.vectors), request.k + SPARE]
-    if not len(chunk):
-        rows = []
-    elif by_index:
+    rows: list[Row] = []
+    if len(chunk) and by_index:
         wide = costs.ef_search(request.search_recall, request.k) or 0
         with _Settings(db, {"hnsw.ef_search": str(max(wide, min(1000, request.k + SPARE))), "enable_seqscan": "off"}):
-            rows = db.execute(statement, types, values)
-    else:
-        rows = db.execute(statement, types, values)
+            rows = db.execute(f"{statement}{distance} LIMIT $2) AS n", types, values)
+        # a graph full of rows that are gone finds fewer than there are
+        if min(Counter([*range(1, len(chunk) + 1), *(row["position"] for row in rows)]).values()) <= request.k:
+            by_index = False
+    if len(chunk) and not by_index:
+        # an expression that no index has an order for
+        rows = db.execute(f"{statement}({distance}) OPERATOR(pg_catalog.+) 0.0::pg_catalog.float8 LIMIT $2) AS n", types, values)
     known: dict[str, int] = {}
     left = np.asarray([row["position"] - 1 for row in rows], dtype=np.int64)
     right = np.asarray([known.setdefault(row["place"], len(known)) for row in rows], dtype=np.int64)

@@ -146,7 +146,7 @@ def large(connection: Connection, rows: int, dim: int = 384) -> None:
         connection.execute("SELECT set_config('pgembed.join_mem', %s, false)", [memory])
         began = time.perf_counter()
         found = connection.execute(
-            "SELECT parts, peak, array_length(ranks, 1) FROM joined('join_big_left', 'join_big_right', k => 1)"
+            "SELECT parts, peak, array_length(ranks, 1) FROM joined('join_big_left', 'join_big_right', watch => true)"
         ).fetchone()
         assert found is not None
         print(

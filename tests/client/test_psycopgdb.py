@@ -188,3 +188,24 @@ def test_check_interrupts_asks_whoever_stops_the_work(db: Connection, connect: C
 def test_json_is_what_postgresql_writes(database: PsycopgDatabase) -> None:
     (row,) = database.execute("SELECT '{\"a\": [1]}'::jsonb AS made")
     assert json.loads(row["made"]) == {"a": [1]}
+
+
+def test_a_stream_gives_rows_in_parts_while_other_statements_run(database: PsycopgDatabase) -> None:
+    parts = []
+    for part in database.stream("SELECT g AS n, $1 AS t FROM generate_series(1, 7) AS g", ["text"], ["a"], size=3):
+        parts.append([(row["n"], row["t"]) for row in part])
+        inner = database.stream("SELECT 1 AS one UNION ALL SELECT 2", size=1)
+        assert [row["one"] for rows in inner for row in rows] == [1, 2]
+    assert [len(part) for part in parts] == [3, 3, 1]
+    assert parts[2] == [(7, "a")]
+    assert list(database.stream("SELECT 1 AS one WHERE false", size=3)) == []
+
+
+def test_a_stream_in_autocommit_mode_has_a_transaction_of_its_own(db: Connection, connect: Connect) -> None:
+    session = connect(db)
+    session.autocommit = True
+    database = PsycopgDatabase(session)
+    rows = database.stream("SELECT g AS n FROM generate_series(1, 5) AS g", size=2)
+    assert [row["n"] for row in next(rows)] == [1, 2]
+    rows.close()  # type: ignore[attr-defined]
+    assert session.info.transaction_status == psycopg.pq.TransactionStatus.IDLE

@@ -78,6 +78,33 @@ def test_every_strategy_gives_the_nearest(sides: Connection, strategy: str, k: i
         assert found == exact
 
 
+def test_an_index_that_finds_too_few_is_left(sides: Connection) -> None:
+    exact = compared(sides, 3)
+    sides.execute("INSERT INTO r SELECT id + 5000, embedding FROM l WHERE embedding IS NOT NULL")
+    sides.execute("DELETE FROM r WHERE id >= 5000")  # the graph still has these first
+    sides.execute("SET hnsw.ef_search = 1")
+    found = pairs(sides, ", k => 3, strategy => 'index probes', search_recall => 0.95")
+    assert len(found) == len(exact)
+    assert len(set(found) & set(exact)) >= 0.9 * len(exact)
+    assert sides.execute("SHOW hnsw.ef_search").fetchone() == ("1",)
+
+
+def test_no_index_is_used_where_a_policy_hides_rows(sides: Connection) -> None:
+    sides.execute("CREATE POLICY few ON r USING (id < 100)")
+    sides.execute("ALTER TABLE r ENABLE ROW LEVEL SECURITY")
+    sides.execute("ALTER TABLE r FORCE ROW LEVEL SECURITY")
+    database = PsycopgDatabase(sides)
+    request = Request(
+        sources.of_column(columns.column(database, "l", None), "l"),
+        sources.of_column(columns.column(database, "r", None), "r"),
+        search_recall=0.9,
+    )
+    assert not execution.choices(database, request)[0].note
+    notes = {choice.strategy: choice.note for choice in execution.choices(database, request)}
+    assert notes["index probes"] == ""  # a superuser sees all
+    assert "policy" in {choice.strategy: choice.note for choice in costs.choices(request, 10, 1000, hidden=True)}["index probes"]
+
+
 def test_all_within_a_distance(sides: Connection) -> None:
     found = pairs(sides, ", k => NULL, max_distance => 0.6")
     assert found
@@ -112,7 +139,7 @@ def test_memory_stays_within_the_bound(db: Connection) -> None:
     db.execute(FUNCTION)
     db.execute("SET pgembed.join_mem = '32MB'")
     db.execute("SELECT FROM joined('l', 'l')")  # libraries are loaded
-    row = db.execute("SELECT parts, peak, array_length(ranks, 1) FROM joined('l', 'r')").fetchone()
+    row = db.execute("SELECT parts, peak, array_length(ranks, 1) FROM joined('l', 'r', watch => true)").fetchone()
     assert row is not None
     assert row[0] >= 1
     assert row[2] == 500
