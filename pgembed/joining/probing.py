@@ -34,7 +34,7 @@ def part(db: Database, request: Request, chunk: Chunk, places: Places, choice: C
     assert column is not None
     alias, cast = request.right.alias, "" if column.type == "vector" else f"::{column.vector_schema}.{column.type}"
     stored = f"{alias}.{column.sql}"
-    distance = f"{stored} {column.operator} pgembed._vector(q.image){cast}"
+    distance = f"{stored} {column.operator} q.asked"
     by_index = choice.strategy == "index probes"
     where = f" AND ({request.right.where})" if request.right.where else ""
     # what is selected inside is computed for every row that is compared: names and bytes are made outside, of the few that are left
@@ -43,7 +43,8 @@ def part(db: Database, request: Request, chunk: Chunk, places: Places, choice: C
         inside, place = f"{alias}.tableoid, {alias}.ctid", table_place("n")
     statement = (
         f"SELECT q.position, {place} AS place, {column.vector_schema}.vector_send(n.vector) AS sent"
-        " FROM pg_catalog.unnest($1) WITH ORDINALITY AS q (image, position)"
+        f" FROM (SELECT pgembed._vector(u.image){cast} AS asked, u.position"
+        " FROM pg_catalog.unnest($1) WITH ORDINALITY AS u (image, position) OFFSET 0) AS q"  # else the vector is made once for every row that it is compared with
         f" CROSS JOIN LATERAL (SELECT {inside}, {request.right.vector} AS vector"
         f" FROM {request.right.relation} AS {alias} WHERE {stored} IS NOT NULL{where} ORDER BY "
     )
