@@ -12,7 +12,7 @@ from pgembed.database import Database
 from pgembed.joining import costs, memory, probing, reading
 from pgembed.joining.execution import Part, Request
 from pgembed.joins import neighbours
-from pgembed.joins.pairing import Ints, Pairs, concatenated, empty, merged
+from pgembed.joins.pairing import Ints, Pairs, Tell, concatenated, empty, merged
 from pgembed.models import threads
 
 
@@ -26,7 +26,8 @@ class Join:
         self.right = reading.Reader(db, request.right, codes, request.encode)
         self.room = max(request.memory // 2, request.memory - threads.thread_count() * memory.THREAD)
         self.done = 0
-        self.total = int(request.left.rows) if request.left.rows > 0 else None
+        self.expected = [int(costs.estimated(db, side)) for side in (request.left, request.right)]
+        self.total: int | None = self.expected[0] or None
         self.pairs_bytes = 0
 
     def parts(self) -> Iterator[Part]:
@@ -102,7 +103,7 @@ class Join:
                 reach=reach,
                 recall=request.search_recall,
                 check=self.db.check_interrupts,
-                tell=(lambda rows: progress.tell(self.db, self.done + rows, self.total)) if other.last and other.start == 0 else None,
+                tell=self._teller(chunk, other),
             )
             found = Pairs(found.left, found.right + other.start, found.distance, found.rank)
             if request.same:
@@ -117,6 +118,13 @@ class Join:
                 reach[last.left] = np.minimum(reach[last.left], last.distance)
             del other, found  # before the next ones are made
         return Pairs(leading.left + chunk.start, leading.right, leading.distance, leading.rank)
+
+    def _teller(self, chunk: reading.Chunk, other: reading.Chunk) -> Tell:
+        """Tells how much of the left side is done: a row counts as far as the right side was seen."""
+        before, size, seen = self.done, len(other), other.start + len(other)
+        every = seen if other.last else max(seen, self.expected[1], len(self.right.places))
+        start = other.start * len(chunk)
+        return lambda rows: progress.tell(self.db, before + (start + rows * size) // max(1, every), self.total)
 
     def _right_chunks(self, chunk: reading.Chunk) -> Iterator[reading.Chunk]:
         """The right side: read once and kept where it fits beside the left chunk, else read again for each of these."""

@@ -41,10 +41,11 @@ def part(db: Database, request: Request, chunk: Chunk, places: Places, choice: C
     inside, place = f"{request.right.place} AS place", "n.place"
     if request.right.place == table_place(alias):
         inside, place = f"{alias}.tableoid, {alias}.ctid", table_place("n")
+    # OFFSET 0: else the vector that is asked for is made once for every row that it is compared with
     statement = (
         f"SELECT q.position, {place} AS place, {column.vector_schema}.vector_send(n.vector) AS sent"
         f" FROM (SELECT pgembed._vector(u.image){cast} AS asked, u.position"
-        " FROM pg_catalog.unnest($1) WITH ORDINALITY AS u (image, position) OFFSET 0) AS q"  # else the vector is made once for every row that it is compared with
+        " FROM pg_catalog.unnest($1) WITH ORDINALITY AS u (image, position) OFFSET 0) AS q"
         f" CROSS JOIN LATERAL (SELECT {inside}, {request.right.vector} AS vector"
         f" FROM {request.right.relation} AS {alias} WHERE {stored} IS NOT NULL{where} ORDER BY "
     )

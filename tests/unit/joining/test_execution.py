@@ -97,6 +97,17 @@ def test_mutual_pairs_equal_vectors_and_groups_over_chunks(monkeypatch: pytest.M
     assert run(grouped, k=3, memory=room, **sides) == expected(left, right, 3, codes=codes)
 
 
+def test_progress_never_goes_back_and_ends_with_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "THREAD", 0)
+    monkeypatch.setattr(memory, "GATHERED", 0)
+    told: list[tuple[int, int | None]] = []
+    monkeypatch.setattr("pgembed.progress.tell", lambda db, done, total=None: told.append((done, total)))
+    run(Lists(a=rows(vectors(150, 1), "l"), b=rows(vectors(170, 2), "r")), memory=30_000)
+    assert len(told) > 4
+    assert told == sorted(told, key=lambda one: one[0])
+    assert told[-1] == (150, 150)
+
+
 def test_a_side_joined_with_itself_pairs_no_row_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "THREAD", 0)
     monkeypatch.setattr(memory, "GATHERED", 0)
