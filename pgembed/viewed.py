@@ -52,12 +52,13 @@ class View:
     apart: str
 
 
-def column(db: Database, target: str | None, name: str | None) -> Column:
+def column(db: Database, target: str | None, name: str | None, *, keyed: bool = True) -> Column:
     """The embedded column that a search means, of a table or of a view over one.
 
     Args:
         target: table or view, as regclass writes it.
         name: of the column, in the view where it is one; None where there is only one.
+        keyed: whether the view must show the key; else its table has no keys where it does not.
     Raises:
         errors.PgembedError: as `pgembed.columns.column`.
         errors.WrongObjectType: the view is not over one table.
@@ -99,9 +100,11 @@ def column(db: Database, target: str | None, name: str | None) -> Column:
             hint=f"Say which one is meant: column_name => '{labels[0]}'.",
         )
     base = columns.chosen(home, known, fitting[0].name)  # raises: it was renamed or dropped
-    keys = tuple((view.shown.get(numbers[columns.unquoted(key)], ("",))[0], kind) for key, kind in home.keys)
+    keys = _keys(view, home, numbers)
     missing = [columns.unquoted(key) for (key, _), (label, _) in zip(home.keys, keys, strict=True) if not label]
-    if missing or not keys:
+    if not keyed:
+        keys = () if missing else keys
+    elif missing or not keys:
         raise errors.InvalidTableDefinition(
             f'view "{described.name}" does not show the primary key of "{home.name}": {", ".join(missing)}'
             if keys
@@ -122,6 +125,17 @@ def column(db: Database, target: str | None, name: str | None) -> Column:
         home=base,
         apart=view.apart,
     )
+
+
+def keys(db: Database, view: Table) -> tuple[tuple[str, str], ...]:
+    """What a view over one table shows of its key, as `pgembed.columns.Table.keys`; () where that is not the whole of it.
+
+    Raises:
+        errors.WrongObjectType: the view is not over one table.
+    """
+    seen = look(db, view)
+    shown = _keys(seen, columns.table(db, str(seen.home))[0], _numbers(db, seen.home))
+    return tuple((columns.quote(label), kind) for label, kind in shown) if all(label for label, _ in shown) else ()
 
 
 def shown_as(db: Database, column: Column, name: str) -> str | None:
@@ -213,6 +227,11 @@ def _source(query: dict[str, Any], view: Table, apart: list[str]) -> tuple[dict[
             source[int(made["resno"])] = int(shown["varattno"])
     called = str(entry["eref"]["aliasname"])
     return (source, int(entry["relid"]), called, None) if entry["rtekind"] == "0" else (source, 0, called, entry["subquery"])
+
+
+def _keys(view: View, home: Table, numbers: dict[str, int]) -> tuple[tuple[str, str], ...]:
+    """Name in the view, not quoted, and type of each column of the table's key; '' for what the view does not show."""
+    return tuple((next(iter(view.shown.get(numbers[columns.unquoted(key)], ())), ""), kind) for key, kind in home.keys)
 
 
 def _numbers(db: Database, oid: int) -> dict[str, int]:
