@@ -1,0 +1,86 @@
+"""storing: a join into a table, with the keys of both sides in columns of their own types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgembed import columns, errors
+from pgembed.changing import pinning
+from pgembed.columns import quote, unquoted
+from pgembed.database import Database
+from pgembed.joining import sides
+from pgembed.joining.sides import Side
+
+# The arguments of semantic_join_keys(), in their order, with their types.
+ARGUMENTS = (
+    *("regclass", "regclass", "name", "name", "int4", "float8", "text", "text", "jsonb", "float8", "float8", "regclass", "jsonb", "text"),
+    *("text", "bool", "bool", "text", "float8"),
+)
+
+
+def statements(db: Database, destination: str | None, left: str | None, right: str | None) -> dict[str, str]:
+    """The statement that makes a table for the pairs of two sides, and the one that fills it, which takes `ARGUMENTS`.
+
+    Columns: ``left_id``, ``right_id``, or whatever the columns of the keys are called, then those of semantic_join_keys().
+
+    Raises:
+        errors.NullNotAllowed, errors.InvalidParameter: destination is no name of a table.
+        errors.DuplicateObject: there is one of that name already.
+        errors.InvalidTableDefinition: a side has no key.
+    """
+    into = new_name(db, destination, "destination")
+    keyed = [keys_of(db, target, which) for target, which in ((left, "left"), (right, "right"))]
+    named = [(f"{which}_{unquoted(name)}", kind) for which, keys in zip(("left", "right"), keyed, strict=True) for name, kind in keys]
+    said = {"distance": "float8", "rank": "int4", "is_match": "bool", "probability": "float8", "evidence": "text[]"}
+    clash = next((name for position, (name, _) in enumerate(named) if name in said or name in [one for one, _ in named[:position]]), None)
+    if clash is not None:
+        raise errors.InvalidParameter(
+            f'two columns would be called "{clash}"', hint="Join views that call the columns of their keys otherwise."
+        )
+    made = ", ".join([*(f"{quote(name)} {kind}" for name, kind in named), *(f"{name} pg_catalog.{kind}" for name, kind in said.items())])
+    values = [_value(f"j.{which}_key", keys) for which, keys in zip(("left", "right"), keyed, strict=True)]
+    arguments = ", ".join(f"${position}::pg_catalog.{kind}" for position, kind in enumerate(ARGUMENTS, 1))
+    return {
+        "made": f"CREATE TABLE {into} ({made})",
+        "filled": f"INSERT INTO {into} SELECT {', '.join(values)}, {', '.join(f'j.{name}' for name in said)}"
+        f" FROM pgembed.semantic_join_keys({arguments}) AS j",
+    }
+
+
+def new_name(db: Database, name: str | None, what: str) -> str:
+    """A name for a new table as a person writes it, schema-qualified and quoted.
+
+    Raises:
+        errors.NullNotAllowed, errors.InvalidParameter, errors.DuplicateObject: it is no name, or taken.
+    """
+    if name is None or not name.strip():
+        raise errors.NullNotAllowed(f"{what} is {'NULL' if name is None else 'empty'}", hint="Name a table that is to be made.")
+    parts = db.execute("SELECT pg_catalog.parse_ident($1) AS parts", ["pg_catalog.text"], [name])[0]["parts"]
+    if len(parts) > 2:
+        raise errors.InvalidParameter(f'"{name}" is not the name of a table', hint="A name, or schema.name.")
+    if len(parts) == 1:
+        schema = db.execute("SELECT pg_catalog.current_schema()::pg_catalog.text AS name")[0]["name"]
+        if schema is None:
+            raise errors.InvalidParameter(f'no schema is there for "{name}" in search_path', hint="Name it: schema.name.")
+        parts = [schema, *parts]
+    qualified = ".".join(map(quote, parts))
+    if db.execute("SELECT pg_catalog.to_regclass($1) IS NOT NULL AS taken", ["pg_catalog.text"], [qualified])[0]["taken"]:
+        raise errors.DuplicateObject(f'relation "{name}" exists already', hint="Drop it, or give another name.")
+    return qualified
+
+
+def keys_of(db: Database, target: str | None, which: str) -> Sequence[tuple[str, str]]:
+    if target is None:
+        raise errors.NullNotAllowed(f"{which} is NULL", hint="Name a table: 'product' or 'schema.product'.")
+    pinning.pin(db, target)
+    found = sides.keyed(db, columns.table(db, target)[0])
+    if not found.keys:
+        raise Side(which, found, found.name, sides.bare(found, which), None, None, None).no_key()
+    return found.keys
+
+
+def _value(key: str, keys: Sequence[tuple[str, str]]) -> str:
+    """SQL for the columns of a key that was written as text."""
+    if len(keys) == 1:
+        return f"{key}::{keys[0][1]}"
+    return ", ".join(f"({key}::pg_catalog.jsonb OPERATOR(pg_catalog.->>) {position})::{kind}" for position, (_, kind) in enumerate(keys))
