@@ -64,6 +64,7 @@ EVERY_TIME = (
     "functions/advise.sql",
     "functions/masked.sql",
     "functions/join.sql",
+    "functions/labelling.sql",
     "functions/link.sql",
     "functions/spaces.sql",
     "functions/change_model.sql",

