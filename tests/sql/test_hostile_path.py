@@ -80,6 +80,23 @@ CALLS = (
     "SELECT pgembed.finish_model_change('public.t', 'part')",
 )
 
+# A condition means what it means to the caller, whose operators these are; the first has none, the others name PostgreSQL's.
+SAME_SIZE = "l.size OPERATOR(pg_catalog.=) r.size AND l.id OPERATOR(pg_catalog.<>) r.id"
+JOINS = (
+    "SELECT FROM pgembed.semantic_join(NULL::public.t, NULL::public.t, k => 2, mapping => 'mutual', join_type => 'left')",
+    f"SELECT FROM pgembed.semantic_join(NULL::public.t, NULL::public.seen, condition => '{SAME_SIZE}')",
+    "SELECT FROM pgembed.semantic_join_keys('public.seen', 'public.t', mapping => 'one_to_one', not_equal => true)",
+    "SELECT FROM pgembed.semantic_join_keys('public.t', 'public.t', attributes => '[\"body\", \"size\"]', candidates => 'hybrid',"
+    f" condition => '{SAME_SIZE}')",
+    "SELECT pgembed.create_labels('public.told', 'public.t', 'public.t')",
+    "INSERT INTO public.told SELECT n::text, (n OPERATOR(pg_catalog.+) 1)::text, n OPERATOR(pg_catalog.>) 20"
+    " FROM generate_series(1, 40) AS n",
+    "SELECT FROM pgembed.semantic_join_keys('public.t', 'public.t', labels => 'public.told', candidates => 'hybrid', k => 3)",
+    "SELECT FROM pgembed.review_pairs('public.t', 'public.t', 'public.told', attributes => '[\"size\"]')",
+    "SELECT FROM pgembed.explain_join(NULL::public.t, NULL::public.seen, condition => 'l.body LIKE r.body', max_distance => 0.5)",
+    "SELECT pgembed.semantic_join_into('public.made', 'public.t', 'public.seen', search_recall => 0.9)",
+)
+
 
 @pytest.fixture(scope="module")
 def database(server_url: str, installed_server: Any) -> Iterator[str]:
@@ -112,3 +129,15 @@ def test_what_commits_runs_nobodys_operators_and_functions(hostile: Connection) 
         hostile.execute(statement.encode())
     found = hostile.execute("SELECT fresh OPERATOR(pg_catalog.=) rows FROM pgembed.embeddings").fetchall()
     assert found == [(True,), (True,)]
+
+
+def test_joins_run_nobodys_operators_and_functions(hostile: Connection) -> None:
+    hostile.execute("CALL pgembed.refresh('public.t')")
+    hostile.execute("CREATE VIEW public.seen AS SELECT id, body, size, embedding FROM public.t")
+    try:
+        for statement in JOINS:
+            hostile.execute(statement.encode())
+        found = hostile.execute("SELECT count(*) OPERATOR(pg_catalog.=) 60 FROM public.made").fetchall()
+        assert found == [(True,)]
+    finally:
+        hostile.execute("DROP VIEW public.seen; DROP TABLE IF EXISTS public.told, public.made")
