@@ -156,6 +156,7 @@ class Call(FunctionElement[Any]):
         function: its name.
         rows: tables whose row type is an argument, in order, before all others.
         regclass: a table that is an argument as regclass, before all others.
+        regclasses: tables that are arguments as regclass, by name.
         arguments: by name.
         condition: (name of the argument, expression, tables by name): rendered together with ``params``.
     """
@@ -165,6 +166,7 @@ class Call(FunctionElement[Any]):
         ("name", InternalTraversal.dp_string),
         ("rows", InternalTraversal.dp_plain_obj),
         ("regclass", InternalTraversal.dp_plain_obj),
+        ("regclasses", InternalTraversal.dp_plain_obj),
         ("names", InternalTraversal.dp_plain_obj),
         ("condition_name", InternalTraversal.dp_string),
         # Part of the cache key, but out of reach of those who adapt the statement around it: a filter is over the table itself, also
@@ -179,6 +181,7 @@ class Call(FunctionElement[Any]):
         *,
         rows: Iterable[Table] = (),
         regclass: Table | None = None,
+        regclasses: Mapping[str, Table] | None = None,
         condition: tuple[str, Any, Mapping[str, Table]] | None = None,
         type_: Any = None,
     ) -> None:
@@ -187,6 +190,7 @@ class Call(FunctionElement[Any]):
         self.names = tuple(arguments)
         self.rows = tuple(rows)
         self.regclass = () if regclass is None else (regclass,)
+        self.regclasses = tuple((regclasses or {}).items())
         self.condition_name: str | None = None
         self.condition: Select[Any] | None = None
         self.scope: Select[Any] | None = None
@@ -209,6 +213,7 @@ def _render_call(call: Call, compiler: SQLCompiler, **kw: Any) -> str:
     kw = {name: kw[name] for name in ("literal_binds", "render_postcompile") if name in kw}
     parts = [f"NULL::{_table_name(table, compiler)}" for table in call.rows]
     parts += [f"{_regclass(table, compiler)}::pg_catalog.regclass" for table in call.regclass]
+    parts += [f"{name} => {_regclass(table, compiler)}::pg_catalog.regclass" for name, table in call.regclasses]
     for name, argument in zip(call.names, call.clauses, strict=True):
         parts.append(f"{name} => {compiler.process(argument, **kw)}")
     if call.condition is not None and call.scope is not None:

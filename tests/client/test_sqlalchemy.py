@@ -248,6 +248,12 @@ def test_semantic_join_gives_both_entities(things: Session) -> None:
     allowed = semantic_join(Thing.e, Maker.e, condition=(Thing.maker_id == Maker.id) & (Thing.price < 25))
     found = things.execute(select(allowed.left.id, allowed.right.name).order_by(allowed.left.id)).all()
     assert found == [(1, "Ajax"), (2, "Acme")]
+    every = semantic_join(Thing, Maker, join_type="left", max_distance=0.0001, attributes=["name"])
+    left = things.execute(select(every.left.id, every.right, every.evidence, every.is_match, every.probability)).all()
+    assert len(left) == len(things.scalars(select(Thing)).all())
+    assert all(row[1] is None and row[2] is None for row in left[-1:])
+    near = semantic_join(Thing.e, Maker.e, k=None, max_distance=0.5, attributes=["name"])
+    assert all("dense" in said for _, rank, said in things.execute(select(near.left.id, near.rank, near.evidence)).all() if rank == 1)
 
 
 def test_schema_translate_map_chooses_the_table(things: Session, db: psycopg.Connection[Any], engine: Engine) -> None:

@@ -153,7 +153,7 @@ def test_targets_that_are_no_table_are_refused() -> None:
     with pytest.raises(errors.NotSupported, match="Saw is not mapped to one table"):
         search(Saw, "x")
     with pytest.raises(errors.InvalidParameter, match="a column"):
-        semantic_join(Thing, Maker.name)
+        semantic_join("thing", Maker.name)
     with pytest.raises(errors.NullNotAllowed):
         search(Thing, None)
     with pytest.raises(errors.InvalidParameter, match="one text"):
@@ -200,6 +200,40 @@ def test_semantic_join_names_both_sides() -> None:
     assert not hasattr(itself, "left")
     with pytest.raises(errors.NotSupported, match="cannot tell"):
         semantic_join(Thing.title, Thing.title, condition=Thing.id > 3)
+
+
+def test_semantic_join_takes_every_option_of_the_server() -> None:
+    told = Table("told", MetaData(schema="shop"), Column("left_key", String), Column("right_key", String))
+    pairs = semantic_join(
+        Thing,
+        Maker.name,
+        k=None,
+        max_distance=0.5,
+        recall=0.9,
+        labels=told,
+        attributes={"name": "title"},
+        candidates="hybrid",
+        join_type="left",
+        matches_only=True,
+        not_equal=True,
+        hub_correction="csls",
+        search_recall=0.99,
+    )
+    statement, values = compiled(select(pairs.left, pairs.right, pairs.probability, pairs.evidence))
+    assert "left_column" not in statement
+    for written in (
+        "labels => 'shop.\"told\"'::pg_catalog.regclass",
+        "k => CAST(NULL AS INTEGER)",
+        "attributes => CAST(%(attributes_1)s::VARCHAR AS JSONB)",
+        "matches_only => %(matches_only_1)s",
+    ):
+        assert written in statement
+    names = ("recall", "attributes", "candidates", "join_type", "not_equal", "hub_correction", "search_recall")
+    assert [values[f"{name}_1"] for name in names] == [0.9, '{"name": "title"}', "hybrid", "left", True, "csls", 0.99]
+    plain = semantic_join(Thing, Maker, attributes=["name"])
+    statement, values = compiled(select(plain.rank))
+    assert values["attributes_1"] == '["name"]'
+    assert "candidates" not in statement
 
 
 def test_cache_key_changes_with_the_shape_and_not_with_a_value() -> None:
