@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pgembed.columns import Column
 
 # The place of a row of a table, over its alias, as one text. It holds for the snapshot of one statement.
-TABLE_PLACE = "({alias}.tableoid || {alias}.ctid::pg_catalog.text)"
+TABLE_PLACE = "({alias}.tableoid::pg_catalog.text OPERATOR(pg_catalog.||) {alias}.ctid::pg_catalog.text)"
 
 
 @dataclass(frozen=True)
