@@ -64,6 +64,7 @@ EVERY_TIME = (
     "functions/masked.sql",
     "functions/join.sql",
     "functions/link.sql",
+    "functions/joinable.sql",
     "functions/spaces.sql",
     "functions/change_model.sql",
     "views/models.sql",
