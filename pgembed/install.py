@@ -65,6 +65,7 @@ EVERY_TIME = (
     "functions/join.sql",
     "functions/link.sql",
     "functions/joinable.sql",
+    "functions/rowgroups.sql",
     "functions/spaces.sql",
     "functions/change_model.sql",
     "views/models.sql",

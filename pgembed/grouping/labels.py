@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,7 @@ class Labelled:
     is_confident: npt.NDArray[np.bool_]
 
 
-def unit(rows: npt.NDArray[np.floating]) -> Vectors:
+def unit(rows: npt.NDArray[Any]) -> Vectors:
     """Rows of length 1, float32; a row of zeros stays one."""
     norms = np.linalg.norm(rows.astype(np.float64), axis=-1, keepdims=True)
     return np.asarray(rows / np.where(norms > 0, norms, 1.0), dtype=np.float32)

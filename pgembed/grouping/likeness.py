@@ -4,13 +4,14 @@ Of a pair's words those that both have agree. Of the others a word may be a miss
 digit makes another number, or another version), and no other text has it, or hardly any, for a word that many texts use is no slip. What
 is left over, one has and the other has not. This is soft TF-IDF (Cohen, Ravikumar and Fienberg, A Comparison of String Distance Metrics for
 Name-Matching Tasks, 2003, https://www.cs.cmu.edu/~wcohen/postscript/ijcai-ws-2003.pdf) with two changes: spelling counts only where
-it is a slip, and a word that is left over never weighs less than an average one: "dev" for "doc" makes another thing, however frequent they are.
+it is a slip, and a word that is left over never weighs less than an average one: "dev" for "doc" makes another thing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -92,7 +93,7 @@ class Texts:
 
     def _joined(self, written: list[str], apart: list[str], order: list[str]) -> None:
         """Take words away that the other text writes in two: lightweight, light weight."""
-        for a, b in zip(order, order[1:], strict=False):
+        for a, b in pairwise(order):
             if a + b in written and a in apart and b in apart and a != b:
                 written.remove(a + b)
                 apart.remove(a)
