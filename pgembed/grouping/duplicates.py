@@ -105,8 +105,8 @@ def line(alike: Floats, precision: float) -> Line:
     counts = np.histogram(inside, edges)[0].astype(np.float64)
     smooth = np.convolve(np.pad(counts, 4, mode="edge"), np.hanning(11)[1:-1], mode="valid") / np.hanning(11)[1:-1].sum()
     lowest = np.flatnonzero(smooth[:-6] <= smooth[:-6].min() + 1e-9)
-    # of several as low, the middle of the first run
-    run = lowest[: int(np.argmax(np.diff(lowest, append=lowest[-1] + 2) > 1)) + 1]
+    # of several as low, the middle of the longest run
+    run = max(np.split(lowest, np.flatnonzero(np.diff(lowest) > 1) + 1), key=len)
     valley = float(edges[int(run[len(run) // 2])] + (edges[1] - edges[0]) / 2)
     for window in WINDOWS:
         first, second = (float(((alike >= valley - a) & (alike < valley - b)).sum()) for a, b in ((window, window / 2), (window / 2, 0.0)))

@@ -68,7 +68,7 @@ def classify(rows: Vectors, words: list[Vectors], check: Callable[[], None] = la
     rows = unit(rows)
     described = unit(np.stack([unit(vectors).mean(axis=0) for vectors in words]))
     spread = [float((rows[part] @ described.T).std(axis=1).sum()) for part in _blocks(len(rows))]
-    sharp = SHARPNESS * len(rows) / max(sum(spread), 1e-9)
+    sharp = SHARPNESS * max(1, len(rows)) / max(sum(spread), 1e-9)
     sums, counts = np.zeros(described.shape), np.ones(len(words))
     for part in _blocks(len(rows)):
         shares = _shares(sharp * (rows[part] @ described.T))

@@ -78,7 +78,7 @@ def _rare(texts: Sequence[str], groups: Ints | None, check: Callable[[], None]) 
 def _terms(texts: Sequence[str], check: Callable[[], None]) -> Iterator[tuple[Ints, Ints]]:
     rows = lexical.rows(texts, [], check)
     for kind in ("words", "characters"):
-        held = rows.pop(kind)[0]  # type: ignore[call-overload]
+        held = rows.pop(kind)[0]
         yield held.term.astype(np.int64), np.repeat(np.arange(len(texts), dtype=np.int64), held.counts)
     yield _signatures(texts, check)
 

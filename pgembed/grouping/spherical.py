@@ -30,8 +30,10 @@ def prepared(rows: Vectors, rng: np.random.Generator) -> Vectors:
     directed = unit(rows)
     there = np.flatnonzero(directed.any(axis=1))
     some = directed[np.sort(rng.permutation(there)[:FITTED])]
+    if not len(some):
+        return directed
     mean = some.mean(axis=0)
-    if not len(some) or min(some.shape) <= COMPONENTS:
+    if min(some.shape) <= COMPONENTS:
         made = directed - mean
     else:
         with threads.arithmetic(threads.thread_count()):
@@ -86,12 +88,18 @@ def silhouette(rows: Vectors, centres: Vectors) -> float:
 
 
 def _begin(rows: Vectors, n: int, rng: np.random.Generator) -> Vectors:
-    """k-means++: Arthur and Vassilvitskii, 2007, https://dl.acm.org/doi/10.5555/1283383.1283494."""
+    """k-means++: Arthur and Vassilvitskii, 2007, https://dl.acm.org/doi/10.5555/1283383.1283494; of several draws the best."""
     chosen = [int(rng.integers(len(rows)))]
     far = np.maximum(1 - rows @ rows[chosen[0]], 0).astype(np.float64)
+    draws = 2 + int(np.log(n))
     while len(chosen) < n:
         total = far.sum()
-        place = int(np.searchsorted(np.cumsum(far), rng.random() * total)) if total > 0 else int(rng.integers(len(rows)))
-        chosen.append(min(place, len(rows) - 1))
-        far = np.minimum(far, np.maximum(1 - rows @ rows[chosen[-1]], 0))
+        if total <= 0:
+            chosen.append(int(rng.integers(len(rows))))
+            continue
+        drawn = np.minimum(np.searchsorted(np.cumsum(far), rng.random(draws) * total), len(rows) - 1)
+        then = np.minimum(far, np.maximum(1 - rows[drawn] @ rows.T, 0))
+        best = int(then.sum(axis=1).argmin())
+        chosen.append(int(drawn[best]))
+        far = then[best]
     return rows[chosen]

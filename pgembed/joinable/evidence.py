@@ -14,13 +14,14 @@ _GENERIC = frozenset(
     ("id", "key", "pk", "fk", "uuid", "guid", "code", "no", "nr", "num", "number", "name", "type", "value", "ref", "oid", "text", "title")
 )
 _GENERIC_WEIGHT = 0.2
-_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
+_HUMP = re.compile(r"(?<=[^\W\dA-Z_])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])(?![A-Z]s\b|[A-Z]s_)")
+_PARTS = re.compile(r"[^\W\d_]+|\d+")
 
 
 def parts(name: str) -> frozenset[str]:
     """The words of a name in snake_case or CamelCase, lower case, without the plural's s: customer_ids -> customer, id."""
     found = set()
-    for part in _PARTS.findall(name):
+    for part in _PARTS.findall(_HUMP.sub(" ", name)):
         word = part.lower()
         if len(word) > 3 and word.endswith("ies"):
             word = word[:-3] + "y"
@@ -39,16 +40,16 @@ def _alike(one: frozenset[str], other: frozenset[str]) -> float:
         return sum(_GENERIC_WEIGHT if word in _GENERIC else 1.0 for word in words)
 
     same = one & other
-    matched = weight(same)
+    matched, whole = weight(same), weight(one | other)
     telling = any(word not in _GENERIC for word in same)
     for word in one - other:
         longer = [w for w in other - one if min(len(w), len(word)) >= 3 and (w.startswith(word) or word.startswith(w))]
         if longer:
             matched += 0.7
+            whole -= weight([word])
             telling = True
-    whole = max(weight(one | other), matched)
     # where id alone agrees with id nothing is said
-    return (matched / whole if whole else 0.0) * (1.0 if telling else _GENERIC_WEIGHT)
+    return min(1.0, matched / whole if whole > 0 else 0.0) * (1.0 if telling else _GENERIC_WEIGHT)
 
 
 def names(own: Profile, other: Profile) -> float:
