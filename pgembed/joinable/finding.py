@@ -77,7 +77,7 @@ def find(
             + ("row security hides its statistics" if guarded else "it has no statistics"),
             hint="sampled => true looks at the rows that you may see." if guarded else f"ANALYZE {table.shown}, or say sampled => true.",
         )
-    unknown = sorted({one.shown for one in others if not one.known and not one.guarded and one.oid != table.oid and one.rows != 0})
+    unknown = sorted({one.shown for one in others if not one.known and not one.guarded and one.oid != table.oid})
     if unknown and not sampled:
         db.notice(
             f"{len(unknown)} {'table has' if len(unknown) == 1 else 'tables have'} columns without statistics, such as {unknown[0]}",

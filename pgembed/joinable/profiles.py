@@ -136,7 +136,7 @@ def _profile(row: Row) -> Profile:
         is_unique=row["is_unique"] or (distinct is not None and rows > 1 and distinct >= rows),
         comment=row["comment"],
         refers=frozenset((int(one.split(" ", 1)[0]), one.split(" ", 1)[1]) for one in row["refers"] or ()),
-        known=row["known"],
+        known=row["known"] or row["reltuples"] == 0,  # an empty table has been looked at
         guarded=row["guarded"],
     )
 

@@ -60,11 +60,7 @@ def test_where_there_are_none_none_are_found() -> None:
 def test_versions_and_parts_are_not_the_same() -> None:
     chance = random.Random(5)
     names = ["".join(chance.choices(SYLLABLES, k=4)) for _ in range(600)]
-    texts = [
-        f"lib{name}{part}: reads {other} files"
-        for name, other in pairwise(names)
-        for part in ("1", "2", " dev", " doc")
-    ]
+    texts = [f"lib{name}{part}: reads {other} files" for name, other in pairwise(names) for part in ("1", "2", " dev", " doc")]
     texts += [text.upper() for text in texts[:100]]
     found = duplicates.deduplicate(texts)
     assert sorted(set(found.size.tolist())) == [2]
