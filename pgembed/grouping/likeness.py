@@ -26,6 +26,8 @@ NO_SLIP = 99.0
 LONG = 5  # words of so many letters may have two slips
 SLIP = 0.2  # of an average word's weight, for each letter
 FORM = 1.0  # of the same, where both are words that texts use: network, networks
+MOST_LEFT = 40  # words that are left over and looked at for slips
+SHORT = 200  # words of two texts, all of which are looked at for what was meant
 LEFT = 3.0  # of its own weight, for a word that one has and the other has not
 
 
@@ -71,15 +73,17 @@ class Texts:
         same = one & other
         agreed = 2 * sum(self.weight[word] for word in same)
         mine, theirs = sorted(one - other), sorted(other - one)
-        # where most differs, slips change nothing
-        if len(mine) + len(theirs) > 4 + len(same):
+        # where most differs, or very much, slips change nothing
+        if len(mine) + len(theirs) > min(MOST_LEFT, 4 + len(same)):
             against = sum(max(self.weight[word], self.average) for word in (*mine, *theirs))
             return agreed / (agreed + LEFT * against)
         if mine and theirs:
             for first, second, at in ((mine, theirs, at_other), (theirs, mine, at_one)):
                 self._joined(first, second, self.words[at])
         against = 0.0
-        for first, second, all_of_it in ((mine, theirs, other), (theirs, mine, one)):
+        # a word may be right elsewhere in the other text too
+        short = len(one) + len(other) <= SHORT
+        for first, second, all_of_it in ((mine, theirs, other if short else theirs), (theirs, mine, one if short else mine)):
             for word in list(first):
                 slips, meant = min(((self._slips(word, word_there), word_there) for word_there in all_of_it), default=(NO_SLIP, ""))
                 if slips < NO_SLIP:

@@ -14,6 +14,7 @@ from pgembed.joinable.profiles import Profile
 _NAME = 0.85
 _SHAPE = 0.3
 _UNKNOWN = 0.6  # stands for the containment that nobody knows
+_BACK = 0.8  # where the other's values are all among the own ones, and not the other way round
 _MANY = 0.7  # where neither column is a key, each value meets many
 LEAST = 0.3  # a score below this is not shown
 MOST_TEXT_COLUMNS = 400
@@ -121,12 +122,19 @@ def _equal(db: Database, own: Profile, others: list[Profile], *, look: bool) -> 
 def _judge(own: Profile, other: Profile, contained: tuple[float, float] | None) -> Joinable | None:
     share, weight = contained if contained is not None else (None, 0.0)
     named = evidence.names(own, other)
-    shape = evidence.shapes(own, other) if own.group == "text" and share is None else 0.0
+    # a key of which few are referred to is joined from the other side: its values contain the other's
+    back = evidence.containment(other, own)
+    worth = share
+    if back is not None and (share is None or _BACK * back[0] > share):
+        worth, weight = _BACK * back[0], back[1]
+    shape = evidence.shapes(own, other) if own.group == "text" and worth is None else 0.0
     telling = shape >= 0.9 and any(evidence.shape(value).strip("a ") not in ("", "9") for value in own.values[:20])
     declared = (other.oid, other.column) in own.refers or (own.oid, own.column) in other.refers
     key = own.is_unique or other.is_unique
-    against = (1 - _NAME * named) * (1 - weight * (share or 0.0)) * (1 - _SHAPE * telling)
-    score = (1 - against) * (_UNKNOWN if share is None else share) ** 0.5 * (1.0 if key else _MANY)
+    # of texts that look different nothing is known either, and nothing is likely
+    unknown = _UNKNOWN * (_BACK * shape + 1 - _BACK if own.group == "text" and own.values and other.values else 1.0)
+    against = (1 - _NAME * named) * (1 - weight * (worth or 0.0)) * (1 - _SHAPE * telling)
+    score = (1 - against) * (unknown if worth is None else worth) ** 0.5 * (1.0 if key else _MANY)
     if declared:
         score = 1.0
     said = [
@@ -134,8 +142,8 @@ def _judge(own: Profile, other: Profile, contained: tuple[float, float] | None) 
         for name, holds in (
             ("foreign key", declared),
             ("names", named >= 0.5),
-            ("values", share is not None and share >= 0.5 and weight >= 0.5),
-            ("range", share is not None and share >= 0.5 and own.group == "integer"),
+            ("values", worth is not None and worth >= 0.5 and weight >= 0.5),
+            ("range", worth is not None and worth >= 0.5 and own.group == "integer"),
             ("shape", telling),
             ("key", key),
         )
@@ -172,7 +180,7 @@ def _semantic(db: Database, own: list[Profile], others: list[Profile], equal: li
     if not mine or not any(_comparable(one, other) for one in mine for other in texts):
         return []
     model = catalogue.resolve(db, None, by_backend=True)
-    joined = {(one.own.column, one.other.oid, one.other.column): one for one in equal if "values" in one.evidence or one.score == 1.0}
+    joined = {(one.own.column, one.other.oid, one.other.column) for one in equal if one.score >= LEAST}
     found = []
     for (i, j), (best, excess) in meaning.similarities(mine, texts, model, db.check_interrupts).items():
         one, other = mine[i], texts[j]

@@ -82,8 +82,10 @@ def joinable_columns(target: Any, column_name: Any = None, k: int = 10, *, sampl
     for name, given, default in (("sampled", sampled, False), ("semantic", semantic, True)):
         if given is not default:
             arguments[name] = calls.value(name, given, Boolean())
-    result: dict[str, Any] = {"own_column": Text(), "other_table": REGCLASS(), "other_column": Text(), "kind": Text(), "containment": Double()}
-    result.update({"similarity": Double(), "score": Double(), "evidence": ARRAY(Text()), "statement": Text()})
+    result: dict[str, Any] = {name: Text() for name in ("own_column", "other_column", "kind", "statement")}
+    result.update(
+        {"other_table": REGCLASS(), "containment": Double(), "similarity": Double(), "score": Double(), "evidence": ARRAY(Text())}
+    )
     return _groups("joinable_columns", target, arguments, result)
 
 
