@@ -125,8 +125,10 @@ def _judge(own: Profile, other: Profile, contained: tuple[float, float] | None) 
     # a key of which few are referred to is joined from the other side: its values contain the other's
     back = evidence.containment(other, own)
     worth = share
-    if back is not None and (share is None or _BACK * back[0] > share):
+    if back is not None and _BACK * back[0] > (_UNKNOWN if share is None else share):
         worth, weight = _BACK * back[0], back[1]
+    elif share is not None and share < _UNKNOWN and back is None and own.is_unique:
+        worth = None
     shape = evidence.shapes(own, other) if own.group == "text" and worth is None else 0.0
     telling = shape >= 0.9 and any(evidence.shape(value).strip("a ") not in ("", "9") for value in own.values[:20])
     declared = (other.oid, other.column) in own.refers or (own.oid, own.column) in other.refers
