@@ -216,15 +216,16 @@ def _searched(
     """Pairs that are worth a look, each once, ordered by left, then right."""
     mine, theirs = texts.beside()
     left, right = lexical.nearest(mine, theirs, depth + same, BACK + same, check=check, block_bytes=block_bytes)
-    score = lexical.scores(mine, theirs, left, right, check=check)
-    found = [texts.rows(left, right, score, depth + same)]
-    if BACK:
-        right, left = texts.turned().rows(right, left, score, BACK + same)
-        found.append((left, right))
+    if len(mine) < len(texts.left) or len(theirs) < len(texts.right):
+        score = lexical.scores(mine, theirs, left, right, check=check)
+        back = texts.turned().rows(right, left, score, BACK + same)
+        found = [texts.rows(left, right, score, depth + same), (back[1], back[0])]
+    else:
+        found = [(_places(texts.left)[left], _places(texts.right)[right])]
     if vectors is not None:
         near = neighbours.nearest(*vectors, depth, metric=metric, same=same, check=check, block_bytes=block_bytes)
-        back = neighbours.nearest(vectors[1], vectors[0], BACK, metric=metric, same=same, check=check, block_bytes=block_bytes)
-        found += [(near.left, near.right), (back.right, back.left)]
+        turned = neighbours.nearest(vectors[1], vectors[0], BACK, metric=metric, same=same, check=check, block_bytes=block_bytes)
+        found += [(near.left, near.right), (turned.right, turned.left)]
     m = len(texts.right)
     both = sparse.once(np.concatenate([left * m + right for left, right in found]))
     return both // m, both % m
@@ -259,6 +260,13 @@ def _grouped(
         rights.append(other[right])
     nothing = [np.empty(0, dtype=np.int64)]
     return np.concatenate(nothing + lefts), np.concatenate(nothing + rights)
+
+
+def _places(own: Ints) -> Ints:
+    """Of each text the row that it is of, where no two rows have the same."""
+    place = np.empty(len(own), dtype=np.int64)
+    place[own] = np.arange(len(own))
+    return place
 
 
 def _members(wanted: Ints, group: Ints, limit: int) -> tuple[Ints, Ints]:

@@ -63,7 +63,7 @@ def once(numbers: Ints) -> Ints:
     return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
 
 
-def combined(lengths: Ints, term: Terms, weight: Weights, width: int, part: int = 4 << 20) -> Rows:
+def combined(lengths: Ints, term: Terms, weight: Weights, width: int, part: int = 1 << 20) -> Rows:
     """Rows of so many entries each, in any order and with repetition: equal terms of a row are added up.
 
     Sorted a part of rows at a time, so that the work needs little more memory than the rows.
@@ -97,7 +97,7 @@ def combined(lengths: Ints, term: Terms, weight: Weights, width: int, part: int 
     )
 
 
-def product(a: Rows, b: Rows, part: int = 4 << 20) -> Rows:
+def product(a: Rows, b: Rows, part: int = 1 << 20) -> Rows:
     """The matrix product, where a's terms are b's rows: of words by text and n-grams by word the n-grams by text."""
     made: list[Rows] = []
     grown = np.concatenate([[0], np.cumsum(b.counts[a.term])])[a.start]
