@@ -92,8 +92,8 @@ class Best:
     def _cut(self) -> None:
         nothing = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
         row, column, score = (np.concatenate(of) for of in zip(nothing, *self.found, strict=True))
-        # By column, then the highest first: floats above 0, as scores are, have the order of their bits. One sort of whole numbers is several
-        # times as quick as a lexsort.
+        # By column, then the highest first: floats above 0, as scores are, have the order of their bits. One sort of whole numbers is
+        # several times as quick as a lexsort.
         order = np.argsort((column << 32) - score.view(np.uint32).astype(np.int64))
         row, column, score = row[order], column[order], score[order]
         start = np.flatnonzero(np.concatenate([[True], column[1:] != column[:-1]])) if len(column) else column
