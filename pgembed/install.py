@@ -49,6 +49,7 @@ EVERY_TIME = (
     "functions/work.sql",
     "functions/codecs.sql",
     "functions/measures.sql",
+    "functions/hubness.sql",
     "functions/codes.sql",
     "functions/distance.sql",
     "functions/dropped.sql",

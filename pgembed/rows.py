@@ -54,6 +54,24 @@ def read_vectors(db: Database, column: Column) -> tuple[Places, npt.NDArray[np.f
     return places, np.concatenate([_floats(row["sent"], len(row["places"])) for row in pages])
 
 
+def read_keyed(db: Database, column: Column) -> tuple[list[str], npt.NDArray[np.float32]]:
+    """As `read_vectors`, but with each row's key, as `Table.key_text` writes it; the table must have one."""
+    import numpy as np
+
+    alias = column.table.alias
+    sent = f"{column.vector_schema}.vector_send({alias}.{column.sql}{_as_vector(column)})"
+    page = max(1, min(PAGE, PAGE_BYTES // (4 * (column.dim or 2000))))
+    pages = db.execute(
+        "SELECT pg_catalog.array_agg(k) AS keys, pg_catalog.string_agg(b, ''::pg_catalog.bytea) AS sent"
+        f" FROM (SELECT {column.table.key_text(alias)} AS k, {sent} AS b,"
+        f" pg_catalog.row_number() OVER () / {page} AS page FROM {column.table.sql} AS {alias}"
+        f" WHERE {alias}.{column.sql} IS NOT NULL) AS v GROUP BY page ORDER BY page"
+    )
+    if not pages:
+        return [], np.empty((0, column.dim or 0), dtype=np.float32)
+    return [key for row in pages for key in row["keys"]], np.concatenate([_floats(row["sent"], len(row["keys"])) for row in pages])
+
+
 _cursors = count(1)
 
 

@@ -116,7 +116,7 @@ def words(texts: Sequence[str], topic: Ints, n: int, count: int, check: Callable
     own: list[Counter[str]] = [Counter() for _ in range(n)]
     for place, text in enumerate(texts):
         if topic[place] >= 0:
-            found = {word for word in tokens.chunks(tokens.fold(text)) if len(word) > 1 and not _NUMBER.fullmatch(word)}
+            found = {word for word in tokens.words(tokens.fold(text)) if len(word) > 1 and not _NUMBER.fullmatch(word)}
             own[topic[place]].update(found)
             all_of_them.update(found)
         if place % 2_000 == 0:

@@ -21,7 +21,7 @@ from pgembed.lexical import sparse
 WEIGHTS = {"dense": 0.5, "words": 1.0, "characters": 1.0, "numbers": 0.5}
 # A fused score looks at so many candidates of each similarity, and at least at twice as many as are asked for.
 DEPTH = 32
-BACK = 10  # and at so many of each right row
+BACK = hubs.NEIGHBOURS  # and at so many of each right row, which say how much of a hub it is
 # Groups of at most so many pairs are compared pair by pair.
 SMALL_GROUP = 4_096
 
@@ -61,6 +61,53 @@ class Candidates:
         )
 
 
+@dataclass(frozen=True)
+class Texts:
+    """Both sides' different texts as sparse rows, ``parts``, and of each row which of them is its own, ``left`` and ``right``.
+
+    Equal texts are cut, weighed and searched once: else a table with thousands of equal ones would put them all forward for every row
+    that is like them.
+    """
+
+    parts: dict[lexical.Kind, tuple[lexical.Rows, lexical.Rows]]
+    left: Ints
+    right: Ints
+
+    @classmethod
+    def of(cls, left: Sequence[str], right: Sequence[str], check: Check | None) -> Texts:
+        """The different texts of both sides."""
+        sides: list[dict[str, int]] = [{}, {}]
+        own = [
+            np.asarray([seen.setdefault(text, len(seen)) for text in texts], dtype=np.int64)
+            for seen, texts in zip(sides, (left, right), strict=True)
+        ]
+        return cls(lexical.rows(list(sides[0]), list(sides[1]), check), own[0], own[1])
+
+    def take(self, left: Ints, right: Ints) -> Texts:
+        """Only these rows, with the weights that they have among all."""
+        mine, own = np.unique(self.left[left], return_inverse=True)
+        theirs, other = np.unique(self.right[right], return_inverse=True)
+        return Texts({kind: (a.take(mine), b.take(theirs)) for kind, (a, b) in self.parts.items()}, own, other)
+
+    def turned(self) -> Texts:
+        """Seen from the right."""
+        return Texts({kind: (b, a) for kind, (a, b) in self.parts.items()}, self.right, self.left)
+
+    def beside(self) -> tuple[lexical.Rows, lexical.Rows]:
+        """Both sides with the terms of all kinds, so that one product is the weighted sum of all similarities."""
+        factors = [WEIGHTS[kind] ** 0.5 for kind in self.parts]
+        left, right = zip(*self.parts.values(), strict=True)
+        return sparse.beside(left, factors), sparse.beside(right, factors)
+
+    def rows(self, left: Ints, right: Ints, score: Floats, k: int) -> tuple[Ints, Ints]:
+        """The k best pairs of every left row, from pairs of texts."""
+        best = neighbours.best(left, right, -score, k)
+        at, member = _members(best.right, self.right, k)
+        best = neighbours.best(best.left[at], member, best.distance[at], k)
+        at, member = _members(best.left, self.left, len(self.left))
+        return member, best.right[at]
+
+
 def candidates(
     left_texts: Sequence[str],
     right_texts: Sequence[str],
@@ -72,7 +119,7 @@ def candidates(
     allowed: tuple[Sequence[int] | Ints, Sequence[int] | Ints] | None = None,
     groups: tuple[Ints, Ints] | None = None,
     same: bool = False,
-    hub: Hub = "best",
+    hub: Hub = "soft",
     check: Check | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> Candidates:
@@ -113,19 +160,18 @@ def candidates(
             if len(texts) != len(rows):
                 raise InvalidParameter(f"{len(texts)} {side} texts, but {len(rows)} {side} vectors", hint="Each row has one of both.")
     depth = max(DEPTH, 2 * k)
-    if len(left_texts) and len(right_texts):
-        parts = lexical.rows(left_texts, right_texts, check)
-    else:
-        parts, allowed, groups = lexical.rows(left_texts, right_texts, check), ([], []), None
+    cut = Texts.of(left_texts, right_texts, check)
+    if not len(left_texts) or not len(right_texts):
+        allowed, groups = ([], []), None
     if allowed is not None:
         left, right = (np.asarray(side, dtype=np.int64) for side in allowed)
     elif groups is not None:
-        left, right = _grouped(parts, vectors, groups, depth, metric, same, check, block_bytes)
+        left, right = _grouped(cut, vectors, groups, depth, metric, same, check, block_bytes)
     else:
-        left, right = _searched(parts, vectors, depth, metric, same, check, block_bytes)
+        left, right = _searched(cut, vectors, depth, metric, same, check, block_bytes)
     if same:
         left, right = left[left != right], right[left != right]
-    scored = _scored(parts, vectors, left, right, metric, check, block_bytes)
+    scored = _scored(cut, vectors, left, right, metric, check, block_bytes)
     score = scored.score - hubs.penalty(right, scored.score, len(right_texts), hub)[right]
     order = np.lexsort((right, -score, left))
     found = Candidates(left, right, scored.rank, score, scored.distance, scored.similarity).where(order)
@@ -135,7 +181,7 @@ def candidates(
 
 
 def _scored(
-    parts: dict[lexical.Kind, tuple[lexical.Rows, lexical.Rows]],
+    texts: Texts,
     vectors: tuple[Vectors, Vectors] | None,
     left: Ints,
     right: Ints,
@@ -152,14 +198,14 @@ def _scored(
             if check:
                 check()
         similarity["dense"] = np.nan_to_num({"cosine": 1 - distance, "l2": 1 / (1 + distance), "inner_product": -distance}[metric])
-    for kind, (mine, theirs) in parts.items():
-        similarity[kind] = lexical.scores(mine, theirs, left, right, check=check)
+    for kind, (mine, theirs) in texts.parts.items():
+        similarity[kind] = lexical.scores(mine, theirs, texts.left[left], texts.right[right], check=check)
     score = sum((WEIGHTS[name] * values for name, values in similarity.items()), np.zeros(len(left)))
     return Candidates(left, right, np.ones(len(left), dtype=np.int64), score, distance, similarity)
 
 
 def _searched(
-    parts: dict[lexical.Kind, tuple[lexical.Rows, lexical.Rows]],
+    texts: Texts,
     vectors: tuple[Vectors, Vectors] | None,
     depth: int,
     metric: Metric,
@@ -168,20 +214,25 @@ def _searched(
     block_bytes: int,
 ) -> tuple[Ints, Ints]:
     """Pairs that are worth a look, each once, ordered by left, then right."""
-    sides = [sparse.beside([rows[side] for rows in parts.values()], [WEIGHTS[kind] ** 0.5 for kind in parts]) for side in (0, 1)]
-    found = [lexical.nearest(sides[0], sides[1], depth + same, BACK + same, check=check, block_bytes=block_bytes)]
+    mine, theirs = texts.beside()
+    left, right = lexical.nearest(mine, theirs, depth + same, BACK + same, check=check, block_bytes=block_bytes)
+    if len(mine) < len(texts.left) or len(theirs) < len(texts.right):
+        score = lexical.scores(mine, theirs, left, right, check=check)
+        back = texts.turned().rows(right, left, score, BACK + same)
+        found = [texts.rows(left, right, score, depth + same), (back[1], back[0])]
+    else:
+        found = [(_places(texts.left)[left], _places(texts.right)[right])]
     if vectors is not None:
-        alike = neighbours.distinct(*vectors, metric)
-        near = alike.rows(neighbours.search(alike, depth + same, check, block_bytes), depth + same)
-        back = alike.turned().rows(neighbours.search(alike.turned(), BACK + same, check, block_bytes), BACK + same)
-        found += [(near.left, near.right), (back.right, back.left)]
-    m = len(sides[1])
-    both = np.unique(np.concatenate([left * m + right for left, right in found]))
+        near = neighbours.nearest(*vectors, depth, metric=metric, same=same, check=check, block_bytes=block_bytes)
+        turned = neighbours.nearest(vectors[1], vectors[0], BACK, metric=metric, same=same, check=check, block_bytes=block_bytes)
+        found += [(near.left, near.right), (turned.right, turned.left)]
+    m = len(texts.right)
+    both = sparse.once(np.concatenate([left * m + right for left, right in found]))
     return both // m, both % m
 
 
 def _grouped(
-    parts: dict[lexical.Kind, tuple[lexical.Rows, lexical.Rows]],
+    texts: Texts,
     vectors: tuple[Vectors, Vectors] | None,
     groups: tuple[Ints, Ints],
     depth: int,
@@ -203,10 +254,26 @@ def _grouped(
             lefts.append(np.repeat(own, len(other)))
             rights.append(np.tile(other, len(own)))
             continue
-        inside = {kind: (mine.take(own), theirs.take(other)) for kind, (mine, theirs) in parts.items()}
         within = None if vectors is None else (vectors[0][own], vectors[1][other])
-        left, right = _searched(inside, within, depth, metric, same, check, block_bytes)
+        left, right = _searched(texts.take(own, other), within, depth, metric, same, check, block_bytes)
         lefts.append(own[left])
         rights.append(other[right])
     nothing = [np.empty(0, dtype=np.int64)]
     return np.concatenate(nothing + lefts), np.concatenate(nothing + rights)
+
+
+def _places(own: Ints) -> Ints:
+    """Of each text the row that it is of, where no two rows have the same."""
+    place = np.empty(len(own), dtype=np.int64)
+    place[own] = np.arange(len(own))
+    return place
+
+
+def _members(wanted: Ints, group: Ints, limit: int) -> tuple[Ints, Ints]:
+    """The first rows of each wanted group, at most limit: which of wanted it is, and the row."""
+    order = np.argsort(group, kind="stable")
+    start = np.searchsorted(group[order], wanted)
+    count = np.minimum(np.searchsorted(group[order], wanted, side="right") - start, limit)
+    place = np.repeat(np.arange(len(wanted)), count)
+    within = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
+    return place, order[start[place] + within]

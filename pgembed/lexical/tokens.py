@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
 
 # Scripts without blanks between words: a run of them is cut into characters and pairs of neighbours, since nobody says where words end.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -18,6 +19,8 @@ _WORD = re.compile(f"[{_UNSPACED}]+|{_LETTERS}|{_SIGN}")
 _ASCII_WORD = re.compile("[a-z0-9]+")
 _UNSPACED_RUN = re.compile(f"[{_UNSPACED}]")
 _DIGIT = re.compile(r"\d")
+_PARTS = re.compile(r"\d+|[^\d]+")
+_NUMBER = re.compile(r"[$£€¥]?[\d,]*\.?\d+[€£$¥]?")
 _MARKS = re.compile(r"[\W_]+")
 # Marks over and under letters, of Latin, Greek, Cyrillic, Hebrew and Arabic, and variation selectors; the signs of Indic and kana scripts
 # distinguish words and stay.
@@ -38,38 +41,62 @@ def fold(text: str) -> str:
 def words(folded: str) -> list[str]:
     """The words of a folded text in order, with repetition; runs of a script without blanks as characters and pairs of neighbours.
 
-    A text that has none but is not blank is one word as it stands, so that it is like itself.
+    A word of letters and digits is followed by its parts: v22 by v and 22, for others write them apart. A text that has none but is not
+    blank is one word as it stands, so that it is like itself.
     """
-    if folded.isascii():
-        found = _ASCII_WORD.findall(folded)
-    else:
-        found = []
-        for word in _WORD.findall(folded):
-            if _UNSPACED_RUN.match(word):
-                found.extend(word)
-                found.extend(word[i : i + 2] for i in range(len(word) - 1))
-            else:
-                found.append(word)
-    return found or _whole(folded)
+    found: list[str] = []
+    for word in _cut(folded):
+        if _UNSPACED_RUN.match(word):
+            found.extend(word)
+            found.extend(word[i : i + 2] for i in range(len(word) - 1))
+            continue
+        found.append(word)
+        if not word.isalpha() and not word.isdigit():
+            parts = _PARTS.findall(word)
+            if len(parts) > 1:
+                found.extend(parts)
+    return found
+
+
+def compounds(folded: str) -> list[str]:
+    """Each word and the next in one: others write "techtool" where one writes "tech tool"."""
+    return [one + other for one, other in pairwise(_cut(folded))]
 
 
 def chunks(folded: str) -> list[str]:
-    """The words whose n-grams are compared: as `words`, but runs of a script without blanks are whole."""
-    found: list[str] = (_ASCII_WORD if folded.isascii() else _WORD).findall(folded)
-    return found or _whole(folded)
+    """What n-grams are taken of: each word between blanks, and each end of a word with the beginning of the next.
+
+    The second kind makes "tech tool" like "techtool".
+    """
+    cut = _cut(folded)
+    return [f" {word} " for word in cut] + [one[-2:] + other[:2] for one, other in pairwise(cut)]
 
 
-def ngrams(chunk: str, sizes: tuple[int, ...] = (3, 4)) -> list[str]:
-    """The character n-grams of a word with a blank before and after it; shorter ones as they stand."""
-    padded = f" {chunk} "
-    return [padded[i : i + size] for size in sizes for i in range(max(1, len(padded) - size + 1))]
+def ngrams(chunk: str, size: int = 3) -> list[str]:
+    """The character n-grams of a chunk in order; one that is shorter as it stands."""
+    return [chunk[i : i + size] for i in range(max(1, len(chunk) - size + 1))]
 
 
 def numbers(folded: str) -> list[str]:
-    """Tokens with a digit, such as prices, sizes and the numbers of models, without the marks inside: kx-tg6700b is kxtg6700b."""
+    """Tokens with a digit, such as prices, sizes and the numbers of models, in one way of writing.
+
+    Numbers lose commas and noughts at the end: 1,299.00 is 1299. Others lose the marks inside: kx-tg6700b is kxtg6700b.
+    """
     if not _DIGIT.search(folded):
         return []
-    return [_MARKS.sub("", code) for code in folded.split() if _DIGIT.search(code)]
+    return [_written(code) for code in folded.split() if _DIGIT.search(code)]
+
+
+def _written(code: str) -> str:
+    if not _NUMBER.fullmatch(code):
+        return _MARKS.sub("", code)
+    plain = code.strip("$£€¥").replace(",", "")
+    return plain.rstrip("0").rstrip(".") or "0" if "." in plain else plain
+
+
+def _cut(folded: str) -> list[str]:
+    found: list[str] = (_ASCII_WORD if folded.isascii() else _WORD).findall(folded)
+    return found or _whole(folded)
 
 
 def _whole(folded: str) -> list[str]:

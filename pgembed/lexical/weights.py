@@ -10,12 +10,14 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from pgembed.lexical import sparse, tokens
-from pgembed.lexical.sparse import Rows, Weights
+from pgembed.lexical.sparse import Rows, Terms, Weights
 
 Check: TypeAlias = Callable[[], None]
 Kind: TypeAlias = Literal["words", "characters", "numbers"]
 KINDS: tuple[Kind, ...] = ("words", "characters", "numbers")
 
+# What a pair of neighbours counts as a word of its own: a little more than half the weight of a word, since it repeats the two.
+COMPOUND = 0.6
 # Texts between two calls of check.
 STEP = 2_000
 
@@ -38,7 +40,7 @@ def rows(left: Sequence[str], right: Sequence[str], check: Check | None = None) 
     found: dict[Kind, tuple[Rows, Rows]] = {}
     cuts: dict[Kind, Callable[[str], list[str]]] = {"words": tokens.words, "characters": tokens.chunks, "numbers": tokens.numbers}
     for kind, cut in cuts.items():
-        counted, vocabulary = counts(folded, cut, check)
+        counted, vocabulary = counts(folded, cut, check, tokens.compounds if kind == "words" else None)
         if kind == "characters":
             counted = sparse.product(counted, counts(vocabulary, tokens.ngrams, check)[0])
         both = weighted(counted)
@@ -46,22 +48,30 @@ def rows(left: Sequence[str], right: Sequence[str], check: Check | None = None) 
     return found
 
 
-def counts(texts: Sequence[str], cut: Callable[[str], list[str]], check: Check | None = None) -> tuple[Rows, list[str]]:
-    """How often each text has each token, and the tokens by number."""
+def counts(
+    texts: Sequence[str], cut: Callable[[str], list[str]], check: Check | None = None, also: Callable[[str], list[str]] | None = None
+) -> tuple[Rows, list[str]]:
+    """How often each text has each token, and the tokens by number; what ``also`` finds counts `COMPOUND`."""
     numbered: defaultdict[str, int] = defaultdict(count().__next__)
-    parts: list[np.ndarray] = []
+    parts: list[Terms] = []
+    amounts: list[Weights] = []
     lengths = np.zeros(len(texts), dtype=np.int64)
     for first in range(0, len(texts), STEP):
         step: list[int] = []
+        amount: list[float] = []
         for position, text in enumerate(texts[first : first + STEP], first):
-            found = cut(text)
-            lengths[position] = len(found)
+            found, more = cut(text), also(text) if also else []
+            lengths[position] = len(found) + len(more)
             step.extend(map(numbered.__getitem__, found))
+            step.extend(map(numbered.__getitem__, more))
+            amount += [1.0] * len(found) + [COMPOUND] * len(more)
         parts.append(np.asarray(step, dtype=np.int32))
+        amounts.append(np.asarray(amount, dtype=np.float32))
         if check:
             check()
     term = np.concatenate([np.empty(0, dtype=np.int32), *parts])
-    return sparse.combined(lengths, term, np.ones(len(term), dtype=np.float32), max(1, len(numbered))), list(numbered)
+    amounted = np.concatenate([np.empty(0, dtype=np.float32), *amounts])
+    return sparse.combined(lengths, term, amounted, max(1, len(numbered))), list(numbered)
 
 
 def weighted(counted: Rows) -> Rows:

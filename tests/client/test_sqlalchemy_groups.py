@@ -30,9 +30,8 @@ def test_arguments_are_named_and_travel_as_parameters() -> None:
 def session(db: Connection) -> Any:
     db.execute("CREATE TABLE story (id int PRIMARY KEY, headline text, city text)")
     db.execute("INSERT INTO story VALUES (1, 'a goal in the football match', 'Rome'), (2, 'A goal in the Football match!', 'Oslo')")
-    db.execute(
-        "INSERT INTO story VALUES (3, 'parliament votes on the budget', 'Rome'); CREATE TABLE town AS SELECT DISTINCT city AS name FROM story"
-    )
+    db.execute("INSERT INTO story VALUES (3, 'parliament votes on the budget', 'Rome')")
+    db.execute("CREATE TABLE town AS SELECT DISTINCT city AS name FROM story")
     db.execute("ANALYZE story; ANALYZE town")
     info = db.info
     engine = create_engine(f"postgresql+psycopg://{info.user}@/{info.dbname}?host={info.host}&port={info.port}")
