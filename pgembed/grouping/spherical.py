@@ -1,7 +1,7 @@
 """spherical: k-means of directions (Dhillon and Modha, 2001, https://doi.org/10.1023/A:1007612920971), begun by k-means++.
 
 Before it the mean is taken off, for the vectors of a model share a direction that says nothing of any of them, and what is left is cut to
-its first principal components, where rows of one topic are nearer together than in all dimensions.
+its first principal components, which find the categories of papers as well as all dimensions do.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """topics: clusters of rows by direction, called by the words that tell them from the others, as in Top2Vec's use.
 
-Top2Vec: https://arxiv.org/abs/2008.09470. The clusters here are those of `pgembed.grouping.spherical`, which needs no graph and no
-density: it is as good on labelled papers, and thousands of rows take a second.
+Top2Vec: https://arxiv.org/abs/2008.09470. The clusters here are those of `pgembed.grouping.spherical`, which needs neither a graph nor a
+density.
 """
 
 from __future__ import annotations
