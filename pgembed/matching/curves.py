@@ -1,0 +1,101 @@
+"""Small fits that a decision is made of: logistic regression with a ridge, isotonic regression, shares that follow from probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pgembed.matching.contract import Estimate, Floats
+
+STEPS = 30
+BINS = 2_000  # an isotonic fit of more points is one of so many means
+FAR = 30.0  # a logit beyond which a probability is 0 or 1
+
+
+class Logistic:
+    """A logistic regression with soft targets and weights: Newton's method, ridge penalty on the standardized slopes.
+
+    Args:
+        features: shape (n, d), finite. targets: between 0 and 1, shape (n,). weights: at least 0, shape (n,). ridge: above 0.
+    """
+
+    def __init__(self, features: Floats, targets: Floats, weights: Floats, ridge: float = 1.0) -> None:
+        weights = weights + 1e-9
+        self.mean = np.average(features, axis=0, weights=weights)
+        self.spread = np.sqrt(np.average((features - self.mean) ** 2, axis=0, weights=weights)) + 1e-9
+        self.slopes = np.zeros(features.shape[1] + 1)
+        design = self._design(features)
+        penalty = np.full(len(self.slopes), ridge)
+        penalty[-1] = 1e-6
+        loss = self._loss(design, targets, weights, penalty, self.slopes)
+        for _ in range(STEPS):
+            p = probability(design @ self.slopes)
+            gradient = design.T @ (weights * (p - targets)) + penalty * self.slopes
+            hessian = (design * (weights * p * (1 - p))[:, None]).T @ design + np.diag(penalty)
+            step = np.linalg.solve(hessian, gradient)
+            before = loss
+            for _ in range(STEPS):
+                loss = self._loss(design, targets, weights, penalty, self.slopes - step)
+                if loss <= before:
+                    self.slopes = self.slopes - step
+                    break
+                step = step / 2
+            if not loss < before - 1e-9 * abs(before):
+                break
+
+    def __call__(self, features: Floats) -> Floats:
+        """Logits, shape (n,)."""
+        logits: Floats = self._design(features) @ self.slopes
+        return logits
+
+    def _design(self, features: Floats) -> Floats:
+        return np.column_stack([(features - self.mean) / self.spread, np.ones(len(features))])
+
+    @staticmethod
+    def _loss(design: Floats, targets: Floats, weights: Floats, penalty: Floats, slopes: Floats) -> float:
+        logits = design @ slopes
+        return float(weights @ (np.logaddexp(0.0, logits) - targets * logits) + 0.5 * penalty @ slopes**2)
+
+
+def probability(logits: Floats) -> Floats:
+    """The logistic function."""
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -FAR, FAR))))
+
+
+def rising(x: Floats, y: Floats, weights: Floats) -> Floats:
+    """The nondecreasing function of x that is nearest to y in weighted squares, at each x; equal x have equal values.
+
+    Pool adjacent violators: Ayer et al., An Empirical Distribution Function for Sampling with Incomplete Information, Annals of
+    Mathematical Statistics 1955, https://doi.org/10.1214/aoms/1177728423.
+    """
+    values, at = np.unique(x, return_inverse=True)
+    if len(values) > BINS:
+        at = at * BINS // len(values)
+    weight = np.bincount(at, weights)
+    mean = np.bincount(at, weights * y) / np.maximum(weight, 1e-12)
+    level: list[float] = []
+    mass: list[float] = []
+    size: list[int] = []
+    for value, heavy in zip(mean.tolist(), weight.tolist(), strict=True):
+        level.append(value)
+        mass.append(heavy + 1e-12)
+        size.append(1)
+        while len(level) > 1 and level[-2] >= level[-1]:
+            both = mass[-2] + mass[-1]
+            level[-2:] = [(level[-2] * mass[-2] + level[-1] * mass[-1]) / both]
+            size[-2:] = [size[-2] + size[-1]]
+            mass[-2:] = [both]
+    return np.repeat(level, size)[at]
+
+
+def share(part: Floats, whole: float, spread: Floats, decoys: int) -> Estimate:
+    """Of a sum of probabilities its share in a whole, with what chance and a null known from so few decoys leave open.
+
+    Args:
+        part: probabilities whose sum is the share's numerator. whole: its denominator, above 0.
+        spread: the probabilities that are uncertain: each adds p (1 - p) of variance, and the number of the false among them, known from
+            so many decoys, its square divided by them.
+    """
+    value = min(1.0, float(part.sum()) / whole)
+    false = float((1 - part).sum())
+    width = 1.96 * np.sqrt(float((spread * (1 - spread)).sum()) + false**2 / (decoys + 1.0)) / whole
+    return Estimate(value, max(0.0, value - width), min(1.0, value + width))

@@ -1,0 +1,188 @@
+"""Decisions about pairs without labels: F1, and what an asked precision achieves, on four benchmarks of entity resolution.
+
+A script, not a test: ``python tests/benchmarks/bench_decisions.py [--quick] [--data DIR]``. The tables are those of bench_joins.py. The
+labels are only used here, to count.
+
+Protocol. Accepting every one-to-one pair passes any test on labelled pairs alone, so rows are made that have no partner. A left row is
+known if a pair of it is labelled as a match in train or valid. Of the known left rows half are drawn (seeds 0, 1 and 2), and all right
+rows that are labelled as their partners are taken out of the right table, before anything is computed. Then the joins' candidates
+(`joins.hybrid`, all attributes as one text, ten for each left row) are decided upon, one-to-one. A predicted pair counts if its left row
+is known: right if it is labelled as a match, else wrong; so any pair of a row whose partners are gone is wrong. Pairs of left rows
+without such labels are ignored. Recall counts the labelled matches whose right row is still there. F1 is that of these two.
+
+Full tables are reported beside it, for an asked precision of 0.95; there every known row has its partners.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from bench_joins import MODEL, labels
+from report import Cell, show
+
+from pgembed import models
+from pgembed.joins import hybrid
+from pgembed.joins.hybrid import Candidates
+from pgembed.matching import Decision, unlabelled
+
+DATASETS = {"abt_buy": "Abt-Buy", "amazon_google": "Amazon-Google", "dblp_acm": "DBLP-ACM", "fodors_zagats": "Fodors-Zagats"}
+SEEDS = (0, 1, 2)
+AT_LEAST = {"abt_buy": 0.94, "amazon_google": 0.66, "dblp_acm": 0.993, "fodors_zagats": 0.97}
+MARGIN = 0.05  # of the simplest rule there is, for comparison
+ASKED = 0.95
+K = 10
+
+
+@dataclass(frozen=True)
+class Table:
+    """Texts and vectors of one side."""
+
+    texts: list[str]
+    vectors: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Pairs that can be told right or wrong, those that are right, and those there are to find."""
+
+    told: int
+    right: int
+    there: int
+
+    @property
+    def precision(self) -> float:
+        """Share of the right ones; 1 where there are none."""
+        return self.right / self.told if self.told else 1.0
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of precision and recall."""
+        return 2 * self.right / (self.told + self.there)
+
+
+def read(model: models.Model, path: Path) -> Table:
+    """A table's records as texts, with their embeddings."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    texts = [" ".join(value for name, value in row.items() if name != "id" and value) for row in rows]
+    return Table(texts, model.encode(texts).vectors)
+
+
+def removed(true: set[tuple[int, int]], seed: int) -> set[int]:
+    """Right rows that half of the known left rows lose."""
+    known = np.array(sorted({left for left, _ in true}))
+    half = set(np.random.default_rng(seed).permutation(known)[: len(known) // 2].tolist())
+    return {right for left, right in true if left in half}
+
+
+def candidates(left: Table, right: Table, gone: set[int]) -> tuple[Candidates, npt.NDArray[np.int64]]:
+    """Candidates without some right rows, and the right rows' positions in the whole table."""
+    kept = np.array([row for row in range(len(right.texts)) if row not in gone])
+    found = hybrid.candidates(left.texts, [right.texts[row] for row in kept], left.vectors, right.vectors[kept], K)
+    return found, kept
+
+
+def counted(found: Candidates, kept: npt.NDArray[np.int64], match: npt.NDArray[np.bool_], true: set[tuple[int, int]]) -> Counted:
+    """The protocol's counts of the pairs that are matches."""
+    known, there = {left for left, _ in true}, set(kept.tolist())
+    pairs = [
+        (left, right) for left, right in zip(found.left[match].tolist(), kept[found.right[match]].tolist(), strict=True) if left in known
+    ]
+    return Counted(len(pairs), sum(pair in true for pair in pairs), sum(right in there for _, right in true))
+
+
+def matches(decision: Decision) -> npt.NDArray[np.bool_]:
+    """Which pairs are matches for certain."""
+    return np.array([match is True for match in decision.is_match.tolist()], dtype=bool)
+
+
+def by_margin(found: Candidates, least: float) -> npt.NDArray[np.bool_]:
+    """One-to-one pairs that lead the other candidates of their left row by at least so much."""
+    chosen = unlabelled.rivals.greedy(found.left, found.right, found.score)
+    match = np.zeros(len(found), dtype=bool)
+    match[chosen] = unlabelled.rivals.lead(found.left, found.score)[chosen] >= least
+    return match
+
+
+def best_known_afterwards(found: Candidates, kept: npt.NDArray[np.int64], true: set[tuple[int, int]]) -> float:
+    """F1 of the best threshold on the score of the one-to-one pairs, which only the labels tell."""
+    chosen = unlabelled.rivals.greedy(found.left, found.right, found.score)
+    known, there = {left for left, _ in true}, set(kept.tolist())
+    chosen = chosen[np.argsort(-found.score[chosen], kind="stable")]
+    chosen = chosen[np.isin(found.left[chosen], list(known))]
+    right = np.cumsum([pair in true for pair in zip(found.left[chosen].tolist(), kept[found.right[chosen]].tolist(), strict=True)])
+    return float((2 * right / (np.arange(1, len(chosen) + 1) + sum(row in there for _, row in true))).max())
+
+
+def spread(values: list[float]) -> str:
+    """Mean and half the width of its 95 % interval over the seeds (Student's t of three)."""
+    mean = f"{np.mean(values):.3f}"
+    return mean if len(values) < 3 else f"{mean} ±{4.303 * np.std(values, ddof=1) / len(values) ** 0.5:.3f}"
+
+
+def main() -> None:
+    """Both tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+    parser.add_argument("--data", type=Path, default=beside, help="folder of the data")
+    parser.add_argument("--quick", action="store_true", help="the smallest tables and one seed, to see that it runs")
+    options = parser.parse_args()
+    if not (options.data / "er").is_dir():
+        parser.exit(0, f'\nskipped: no data in "{options.data / "er"}"\n')
+    if MODEL not in {info.name for info in models.installed()}:
+        parser.exit(1, f"not installed: {MODEL}; python -m pgembed.models.conversion.convert does it\n")
+    model = models.load(MODEL)
+    seeds = SEEDS[:1] if options.quick else SEEDS
+    f1s: list[list[Cell]] = []
+    asked: list[list[Cell]] = []
+    for dataset, name in DATASETS.items():
+        if options.quick and dataset != "fodors_zagats":
+            continue
+        left, right = (read(model, options.data / "er" / dataset / f"table{side}.csv") for side in "AB")
+        true = labels(options.data / "er" / dataset)
+        none, margin, best, ours = [], [], [], []
+        for seed in (*seeds, None):
+            found, kept = candidates(left, right, set() if seed is None else removed(true, seed))
+            if seed is not None:
+                none.append(counted(found, kept, by_margin(found, -np.inf), true).f1)
+                margin.append(counted(found, kept, by_margin(found, MARGIN), true).f1)
+                best.append(best_known_afterwards(found, kept, true))
+                ours.append(counted(found, kept, matches(unlabelled.decide(found, mapping="one_to_one")), true).f1)
+            decision = unlabelled.decide(found, mapping="one_to_one", precision=ASKED)
+            counts, estimate = counted(found, kept, matches(decision), true), decision.precision
+            span = "" if estimate is None else f"{estimate.low:.3f} to {estimate.high:.3f}"
+            what = "all rows" if seed is None else f"half removed, seed {seed}"
+            found_share = counts.right / counts.there
+            asked.append(
+                [
+                    f"{name}, {what}",
+                    f"{counts.precision:.3f}",
+                    "" if estimate is None else f"{estimate.value:.3f}",
+                    span,
+                    f"{found_share:.3f}",
+                ]
+            )
+        f1s.append([name, spread(none), spread(margin), spread(best), spread(ours), f"{AT_LEAST[dataset]:.3f}"])
+    show(
+        "decisions",
+        "F1 of decisions without labels, one to one, half of the known left rows without their partners",
+        ["", "no threshold", f"margin of {MARGIN}", "best threshold, known afterwards", "pgembed", "at least"],
+        f1s,
+        "mean over the seeds with its 95 % interval",
+    )
+    show(
+        "decisions_precision",
+        f"Precision of the matches where {ASKED} was asked for",
+        ["", "achieved", "estimated", "95 % interval", "recall achieved"],
+        asked,
+        "pairs of rows without labels are ignored; some of them are matches",
+    )
+
+
+if __name__ == "__main__":
+    main()
