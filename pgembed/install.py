@@ -65,6 +65,8 @@ EVERY_TIME = (
     "functions/masked.sql",
     "functions/join.sql",
     "functions/link.sql",
+    "functions/joinable.sql",
+    "functions/rowgroups.sql",
     "functions/spaces.sql",
     "functions/change_model.sql",
     "views/models.sql",
