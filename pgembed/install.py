@@ -66,6 +66,8 @@ EVERY_TIME = (
     "functions/join.sql",
     "functions/labelling.sql",
     "functions/link.sql",
+    "functions/joinable.sql",
+    "functions/rowgroups.sql",
     "functions/spaces.sql",
     "functions/change_model.sql",
     "views/models.sql",

@@ -12,6 +12,7 @@ own ``pgvector.sqlalchemy.VECTOR``, whose schema has to be on the search_path wh
 """
 
 from pgembed.sqlalchemy.functions import embed, embed_query
+from pgembed.sqlalchemy.groups import Groups, classify, deduplicate, joinable_columns, topic_rows, topics
 from pgembed.sqlalchemy.joins import EntityPairs, Pairs, semantic_join
 from pgembed.sqlalchemy.links import EntityLinks, Links, link
 from pgembed.sqlalchemy.search import EntityHits, Explanation, Hits, Keys, explain_search, search, search_keys, search_like
@@ -24,6 +25,11 @@ __all__ = [
     "explain_search",
     "semantic_join",
     "link",
+    "classify",
+    "topics",
+    "topic_rows",
+    "deduplicate",
+    "joinable_columns",
     "embed",
     "embed_query",
     "Hits",
@@ -34,5 +40,6 @@ __all__ = [
     "EntityPairs",
     "Links",
     "EntityLinks",
+    "Groups",
     "BINVEC",
 ]
