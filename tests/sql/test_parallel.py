@@ -40,7 +40,7 @@ CALLS = {
     "hubness": "(SELECT count(*) FROM pgembed.hubness('dot') WHERE big.id > 0)",
     "joinable_columns": "(SELECT count(*) FROM pgembed.joinable_columns('product', sampled => true) WHERE big.id > 0)",
     "deduplicate": "(SELECT count(*) FROM pgembed.deduplicate('product') WHERE big.id > 0)",
-    "classify": """(SELECT count(*) FROM pgembed.classify('product', '{"warm": "warm clothes", "other": "something else"}') WHERE big.id > 0)""",
+    "classify": """(SELECT count(*) FROM pgembed.classify('product', '{"warm": "warm clothes", "other": "else"}') WHERE big.id > 0)""",
     "topics": "(SELECT count(*) FROM pgembed.topics('product', n => 2) WHERE big.id > 0)",
     "topic_rows": "(SELECT count(*) FROM pgembed.topic_rows('product', n => 2) WHERE big.id > 0)",
     "freshness": "pgembed.freshness(big.e, ''::bytea)",
