@@ -38,7 +38,7 @@ class Texts:
         self.words: list[list[str]] = []
         held: Counter[str] = Counter()
         for number, text in enumerate(texts):
-            words = tokens.words(tokens.fold(text))
+            words = tokens.words(tokens.fold(text), parts=False)
             self.words.append(words)
             held.update(set(words))
             if number % STEP == 0:
@@ -96,12 +96,12 @@ class Texts:
         return agreed / (agreed + against) if agreed + against else 1.0
 
     def _joined(self, written: list[str], apart: list[str], order: list[str]) -> None:
-        """Take words away that the other text writes in two: lightweight, light weight."""
-        for a, b in pairwise(order):
-            if a + b in written and a in apart and b in apart and a != b:
-                written.remove(a + b)
-                apart.remove(a)
-                apart.remove(b)
+        """Take words away that the other text writes in two or three: lightweight, light weight; kxtg6700b, kx-tg 6700b."""
+        for some in (*pairwise(order), *zip(order, order[1:], order[2:], strict=False)):
+            if "".join(some) in written and len(set(some)) == len(some) and all(word in apart for word in some):
+                written.remove("".join(some))
+                for word in some:
+                    apart.remove(word)
 
     def letters(self, word: str) -> frozenset[str]:
         """The letters of a word."""

@@ -38,11 +38,11 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", _ACCENTS.sub("", plain))
 
 
-def words(folded: str) -> list[str]:
+def words(folded: str, *, parts: bool = True) -> list[str]:
     """The words of a folded text in order, with repetition; runs of a script without blanks as characters and pairs of neighbours.
 
-    A word of letters and digits is followed by its parts: v22 by v and 22, for others write them apart. A text that has none but is not
-    blank is one word as it stands, so that it is like itself.
+    With ``parts`` a word of letters and digits is followed by its parts: v22 by v and 22, for others write them apart. A text that has
+    none but is not blank is one word as it stands, so that it is like itself.
     """
     found: list[str] = []
     for word in _cut(folded):
@@ -51,10 +51,10 @@ def words(folded: str) -> list[str]:
             found.extend(word[i : i + 2] for i in range(len(word) - 1))
             continue
         found.append(word)
-        if not word.isalpha() and not word.isdigit():
-            parts = _PARTS.findall(word)
-            if len(parts) > 1:
-                found.extend(parts)
+        if parts and not word.isalpha() and not word.isdigit():
+            cut = _PARTS.findall(word)
+            if len(cut) > 1:
+                found.extend(cut)
     return found
 
 
