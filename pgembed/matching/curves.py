@@ -8,6 +8,7 @@ from pgembed.matching.contract import Estimate, Floats
 
 STEPS = 30
 BINS = 2_000  # an isotonic fit of more points is one of so many means
+PRECISE = 1e-9  # of the loss
 FAR = 30.0  # a logit beyond which a probability is 0 or 1
 
 
@@ -33,13 +34,16 @@ class Logistic:
             hessian = (design * (weights * p * (1 - p))[:, None]).T @ design + np.diag(penalty)
             step = np.linalg.solve(hessian, gradient)
             before = loss
+            # what a whole step would gain, where it is right; less cannot be told from rounding, and halving would go on in vain
+            if gradient @ step < PRECISE * abs(before):
+                break
             for _ in range(STEPS):
                 loss = self._loss(design, targets, weights, penalty, self.slopes - step)
                 if loss <= before:
                     self.slopes = self.slopes - step
                     break
                 step = step / 2
-            if not loss < before - 1e-9 * abs(before):
+            if not loss < before:
                 break
 
     def __call__(self, features: Floats) -> Floats:
