@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgembed import columns, errors
-from pgembed.columns import literal, quote
+from pgembed.columns import Table, literal, quote
 from pgembed.database import Database
 from pgembed.joining import sides, storing
 from pgembed.joining.loading import Loaded
@@ -58,6 +58,24 @@ def create(db: Database, name: str | None, left: str | None, right: str | None) 
     return into
 
 
+def check(db: Database, target: str) -> Table:
+    """Raise where this is no table of labels, before anything costly is done.
+
+    Raises:
+        errors.UnknownColumn, errors.DatatypeMismatch: it is none.
+    """
+    table, _ = columns.table(db, target)
+    kinds = sides.types(db, table)
+    for name, kind in COLUMNS.items():
+        if name not in kinds:
+            raise errors.UnknownColumn(f'labels "{table.name}" has no column "{name}"', hint=_TABLE_HINT)
+        if kind == "boolean" and kinds[name][0] != "bool":
+            raise errors.DatatypeMismatch(
+                f'column "{name}" of labels "{table.name}" is of type {kinds[name][0]}, not boolean', hint=_TABLE_HINT
+            )
+    return table
+
+
 def read(db: Database, target: str, left: Loaded, right: Loaded) -> Labels:
     """The labelled pairs whose rows take part.
 
@@ -68,15 +86,7 @@ def read(db: Database, target: str, left: Loaded, right: Loaded) -> Labels:
     """
     import numpy as np
 
-    table, _ = columns.table(db, target)
-    kinds = sides.types(db, table)
-    for name, kind in COLUMNS.items():
-        if name not in kinds:
-            raise errors.UnknownColumn(f'labels "{table.name}" has no column "{name}"', hint=_TABLE_HINT)
-        if kind == "boolean" and kinds[name][0] != "bool":
-            raise errors.DatatypeMismatch(
-                f'column "{name}" of labels "{table.name}" is of type {kinds[name][0]}, not boolean', hint=_TABLE_HINT
-            )
+    table = check(db, target)
     texts = ", ".join(f"pg_catalog.array_agg(t.{quote(name)}::pg_catalog.text) AS {name}" for name in ("left_key", "right_key"))
     found = db.execute(
         f"SELECT {texts}, pg_catalog.array_agg(t.is_match) AS is_match FROM {table.sql} AS t"

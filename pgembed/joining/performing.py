@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pgembed import catalogue, errors, progress
 from pgembed.asking import provenance
 from pgembed.database import Database
-from pgembed.joining import conditions, costs, deciding, execution, loading, memory, rendering, sides, streaming
+from pgembed.joining import conditions, costs, deciding, execution, labels, loading, memory, rendering, sides, streaming
 from pgembed.joining.candidates import LISTED, Asking, Search, corrected, passing, ranked, turned, united
 from pgembed.joining.conditions import Conditions
 from pgembed.joining.execution import Encode
@@ -101,6 +101,8 @@ def prepare(db: Database, left: str | None, right: str | None, form: Form, optio
     one, other = sides.look(db, left, "left", options, form), sides.look(db, right, "right", options, form)
     for side in (one, other):
         sides.check_rights(db, side, form, options)
+    if options.labels is not None:
+        labels.check(db, options.labels)
     if any(side.embedded is not None and side.embedded.dim is None for side in (one, other)):
         # PostgreSQL compares no row before its dimensions are known
         one, other = (replace(side, source=replace(side.source, column=None)) for side in (one, other))
@@ -128,7 +130,8 @@ def strategies(db: Database, prepared: Prepared) -> list[tuple[str, str]]:
     told = []
     for place, one in enumerate(found):
         name = "strategy" if place == 0 and not one.note else "not chosen"
-        cost = f"about {one.milliseconds:.0f} ms, {memory.shown(one.bytes)}, the right side read {max(1, one.blocks)} times"
+        reads = "once" if one.blocks <= 1 else f"{one.blocks} times"
+        cost = f"about {one.milliseconds:.0f} ms, {memory.shown(one.bytes)}, the right side read {reads}"
         told.append((name, f"{one.strategy}: {one.note or cost}"))
     return [*told, ("memory", f"{memory.SETTING} is {memory.shown(memory.bound(db))}")]
 

@@ -121,6 +121,13 @@ def test_what_is_no_table_of_labels_is_refused(shop: Connection, refused: Refuse
     refused(shop, sqlstate, call, message=message, hint="pgembed.create_labels() makes one")
 
 
+def test_labels_are_looked_at_before_any_row_is_read(shop: Connection, refused: Refused) -> None:
+    shop.execute("CREATE VIEW broken AS SELECT (1 / (id - id))::text AS name FROM offer; CREATE TABLE said (left_key text)")
+    call = "SELECT FROM pgembed.semantic_join(NULL::broken, NULL::product, 'name', 'name', candidates => 'lexical'"
+    refused(shop, "22012", f"{call})", message="division by zero", hint=None)
+    refused(shop, "42703", f"{call}, labels => 'said')", message='no column "right_key"', hint="create_labels()")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sqlstate", "message"),
     [
