@@ -122,11 +122,10 @@ def learn(
         return Learned(np.zeros(0), estimates.Seen(np.zeros(0), np.zeros(0, dtype=bool), at, truth, missed), np.zeros(0, dtype=bool))
     offset = _log_odds(unlabelled.decide(candidates, mapping="one_to_one").probability if prior is None else prior)
     fold = _folds(truth)
-    values = evidence(candidates, features)
-    first = _crossfit(values, offset, at, truth, fold, _FIRST, check)
-    beside = _competition(candidates, first, at, truth)
-    values = np.hstack([values, beside])
-    odds = _crossfit(values, first, at, truth, fold, _SECOND, check)
+    bins = boosting.binned(evidence(candidates, features), at)
+    first = _crossfit(bins, offset, at, truth, fold, _FIRST, check)
+    bins = bins.beside(boosting.binned(_competition(candidates, first, at, truth), at))
+    odds = _crossfit(bins, first, at, truth, fold, _SECOND, check)
     odds = _scaled(odds, at, truth, odds)
     seen = _chance(odds)
     probability = seen.copy()
@@ -206,10 +205,10 @@ def _folds(truth: Bools) -> Ints:
 
 
 def _crossfit(
-    values: Values, offset: Floats, at: Ints, truth: Bools, fold: Ints, settings: boosting.Settings, check: Check | None
+    bins: boosting.Bins, offset: Floats, at: Ints, truth: Bools, fold: Ints, settings: boosting.Settings, check: Check | None
 ) -> Floats:
     """Log-odds of all candidates: of a labelled one by the model that did not see it, of others the mean of all models."""
-    total, own, fits = np.zeros(len(values)), np.zeros(len(at)), 0
+    total, own, fits = np.zeros(len(offset)), np.zeros(len(at)), 0
     for number in np.unique(fold):
         if check is not None:
             check()
@@ -217,8 +216,8 @@ def _crossfit(
         learning = at[~held]
         start = _scaled(offset, learning, truth[~held], offset)
         if truth[~held].any() and not truth[~held].all():
-            trees = boosting.fit(values[learning], truth[~held], start[learning], settings=settings, seed=int(number))
-            start = trees.log_odds(values, start)
+            trees = boosting.fit(bins.of(learning), truth[~held], start[learning], settings=settings, seed=int(number))
+            start = trees.log_odds(bins, start)
         total += start
         own[held] = start[at[held]]
         fits += 1
