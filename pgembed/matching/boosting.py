@@ -27,9 +27,9 @@ class Settings:
         rows, columns: share that each tree sees.
     """
 
-    trees: int = 150
+    trees: int = 60
     depth: int = 4
-    rate: float = 0.08
+    rate: float = 0.2
     ridge: float = 4.0
     weight: float = 1.0
     rows: float = 0.7
@@ -157,7 +157,7 @@ def _edges(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     known = np.sort(values[~np.isnan(values)])
     different = known[np.flatnonzero(np.diff(known, prepend=-np.inf))]
     if len(different) <= BINS:
-        return (different[1:] + different[:-1]) / 2
+        return np.asarray((different[1:] + different[:-1]) / 2)
     return np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1]).astype(values.dtype))
 
 

@@ -10,10 +10,14 @@ from pgembed.matching.contract import Bools, Estimate, Floats, Ints
 
 # As many labelled pairs count the model's own probabilities: labels overrule them, and where there are few they are all there is.
 PRIOR = 10.0
+# As many matches count the probabilities where the line of the best F1 is sought: what labels say there jumps from pair to pair.
+SMOOTH = 300.0
 # A share that is asked for is promised where it is this sure: a threshold is chosen among many, and the luckiest looks best.
-SURE = 0.8
-_QUANTILE = 0.8416212335729143  # of the normal distribution, at SURE
-_STRATA, _FEWEST = 10, 20
+SURE = 2 / 3
+_QUANTILE = 0.4307272992954576  # of the normal distribution, at SURE
+# Probabilities between which labelled pairs are taken to be picked by chance, where so many of them lie there.
+_STRATA = (0.003, 0.01, 0.03, 0.08, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998)
+_FEWEST = 15
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,19 @@ def weights(probability: Floats, labelled: Ints) -> Floats:
 
     Labels are rarely a plain sample: hard pairs were picked, or those that a review listed. Among pairs of about one probability they are
     taken to be picked by chance, whatever their truth (post-stratification: Holt and Smith, Post Stratification, Journal of the Royal
-    Statistical Society A 142, 1979, https://doi.org/10.2307/2344652).
+    Statistical Society A 142, 1979, https://doi.org/10.2307/2344652). Strata are narrow where pairs are uncertain: nearly all unlabelled
+    pairs are sure to be none, and must not speak for the few uncertain ones of a wider stratum.
     """
-    strata = min(_STRATA, len(labelled) // _FEWEST)
-    if strata < 2:
+    told = np.sort(probability[labelled])
+    inner: list[float] = []
+    used = 0
+    for border in _STRATA:
+        below = int(np.searchsorted(told, border))
+        if below - used >= _FEWEST and len(told) - below >= _FEWEST:
+            inner.append(border)
+            used = below
+    if not inner:
         return np.ones(len(labelled))
-    inner = np.unique(np.quantile(probability[labelled], np.linspace(0, 1, strata + 1)[1:-1]))
     of_all, of_labelled = (np.searchsorted(inner, values, side="right") for values in (probability, probability[labelled]))
     many = np.bincount(of_all, minlength=len(inner) + 1)
     weight = many[of_labelled] / np.bincount(of_labelled, minlength=len(inner) + 1)[of_labelled]
@@ -98,7 +109,7 @@ def curve(seen: Seen) -> Curve:
     share = right / np.where(many > 0.0, many, 1.0)
     whole = max(float(np.nansum(value)), 1e-9)
     matches = float(seen.truth.sum() + seen.missed)
-    scale = PRIOR / max(whole, PRIOR)
+    scale = SMOOTH / max(whole, SMOOTH)
     return Curve(
         threshold=value[order][last],
         precision=(effective * share + PRIOR * sure / size) / (effective + PRIOR),
@@ -118,7 +129,8 @@ def threshold(curve: Curve, precision: float | None = None, recall: float | None
         precision: the least threshold whose precision is at least this, with confidence `SURE`; where none is so sure, the least whose
             estimate is; where none is, infinite: nothing can be promised, and nothing matches.
         recall: the greatest threshold whose recall is at least this, with the same confidence; where none is, the least of all.
-        With neither, the threshold of the greatest estimated F1.
+        With neither, the threshold of the greatest estimated F1, drawn to even odds as if `PRIOR` matches more stood there: few labels
+        do not know where it is, and a line far too low takes in next to all pairs.
     """
     if not len(curve.threshold):
         return np.inf
@@ -131,7 +143,9 @@ def threshold(curve: Curve, precision: float | None = None, recall: float | None
     if recall is not None:
         good = np.flatnonzero(lower(curve.recall, curve.found) >= recall)
         return float(curve.threshold[good[0] if len(good) else -1])
-    return float(curve.threshold[curve.f1.argmax()])
+    best = float(np.clip(curve.threshold[curve.f1.argmax()], 1e-6, 1.0 - 1e-6))
+    matches = float(curve.found[0]) - PRIOR
+    return float(1.0 / (1.0 + (1.0 / best - 1.0) ** (matches / (matches + PRIOR))))
 
 
 def at(curve: Curve, threshold: float) -> tuple[Estimate, Estimate]:

@@ -9,20 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from pgembed.errors import InvalidParameter
-from pgembed.matching import boosting, competing, estimates, unlabelled
+from pgembed.matching import boosting, competing, estimates, metric, unlabelled
 from pgembed.matching.attributes import Features
 from pgembed.matching.contract import MAPPINGS, Bools, Decision, Floats, Ints, MappingKind, Scored
 
 Check = Callable[[], None]
 Values = npt.NDArray[np.float32]
 
-FOLDS = 5
+# Several partitions of the labels, so that what is said of a labelled pair is a mean of models, as is what is said of others.
+FOLDS, PARTITIONS = 5, 3
 # A prior is no surer than this: it has seen no label.
 _CLOSEST = 0.03
-# How strongly labels must speak before a prior is scaled or shifted.
-_RIDGE = 2.0
+# How strongly labels must speak before odds are shifted and scaled: one surprising label of ten must not make all other pairs likely.
+_SHIFT, _SCALE = 10.0, 30.0
 _FIRST = boosting.Settings()
-_SECOND = boosting.Settings(trees=60)
+_SECOND = boosting.Settings(trees=25)
 
 
 # Measures of attributes by which a pair is also held against the others of its rows.
@@ -62,6 +63,7 @@ def decide(
     precision: float | None = None,
     recall: float | None = None,
     prior: Floats | None = None,
+    vectors: metric.Vectors | None = None,
     check: Check | None = None,
 ) -> Decision:
     """Which candidates are matches, by what labelled pairs look like.
@@ -75,6 +77,8 @@ def decide(
         precision, recall: share of true matches asked for; one of them at most. With neither, the best F1.
         prior: each candidate's probability without labels, from which learning starts; None is that of a one-to-one
             mapping by `unlabelled.decide`, which tells pairs apart best, and labels say where a row has more matches.
+        vectors: of each side, (rows, d), a row by its position, NaN where a row has none; a metric is learned from those of labelled
+            pairs. None where there are no vectors.
         check: called between the fits, may raise to interrupt.
     Returns:
         A decision. A labelled candidate is what its label says, unless the mapping has no room for two matches of one row. The same
@@ -89,7 +93,7 @@ def decide(
         raise InvalidParameter("precision and recall are both given, but one threshold serves one of them", hint="Leave one of them out.")
     if not len(labels.left) and prior is None:
         return unlabelled.decide(candidates, mapping=mapping, precision=precision, recall=recall)
-    result = learn(candidates, features, labels, mapping=mapping, prior=prior, check=check)
+    result = learn(candidates, features, labels, mapping=mapping, prior=prior, vectors=vectors, check=check)
     curve = estimates.curve(result.seen)
     threshold = estimates.threshold(curve, precision, recall)
     is_match = result.chosen & (result.probability >= threshold)
@@ -105,6 +109,7 @@ def learn(
     *,
     mapping: MappingKind = "many",
     prior: Floats | None = None,
+    vectors: metric.Vectors | None = None,
     check: Check | None = None,
 ) -> Learned:
     """Probabilities of candidates, see `decide`.
@@ -121,12 +126,7 @@ def learn(
     if not len(candidates.left):
         return Learned(np.zeros(0), estimates.Seen(np.zeros(0), np.zeros(0, dtype=bool), at, truth, missed), np.zeros(0, dtype=bool))
     offset = _log_odds(unlabelled.decide(candidates, mapping="one_to_one").probability if prior is None else prior)
-    fold = _folds(truth)
-    bins = boosting.binned(evidence(candidates, features), at)
-    first = _crossfit(bins, offset, at, truth, fold, _FIRST, check)
-    bins = bins.beside(boosting.binned(_competition(candidates, first, at, truth), at))
-    odds = _crossfit(bins, first, at, truth, fold, _SECOND, check)
-    odds = _scaled(odds, at, truth, odds)
+    odds, fold = _fitted(candidates, evidence(candidates, features), offset, at, truth, vectors, check)
     seen = _chance(odds)
     probability = seen.copy()
     probability[at] = truth
@@ -138,6 +138,20 @@ def learn(
         untold[mine] = seen[mine]
         unseen[mine] = competing.allowed(untold, candidates.left, candidates.right, mapping)[mine]
     return Learned(probability, estimates.Seen(seen, unseen, at, truth, missed), chosen)
+
+
+def _fitted(
+    candidates: Scored, values: Values, offset: Floats, at: Ints, truth: Bools, vectors: metric.Vectors | None, check: Check | None
+) -> tuple[Floats, Ints]:
+    """Log-odds of all candidates, those of labelled ones without their own label; and the folds of labels."""
+    folds = [_folds(truth, seed) for seed in range(PARTITIONS)]
+    if vectors is not None:
+        values = np.hstack([values, _metric(candidates, vectors, offset, at, truth, folds[0], check)])
+    bins = boosting.binned(values, at)
+    first = _crossfit(bins, offset, at, truth, folds, _FIRST, check, scale=True)
+    bins = bins.beside(boosting.binned(_competition(candidates, first, at, truth), at))
+    odds = _crossfit(bins, first, at, truth, folds, _SECOND, check, scale=False)
+    return _scaled(odds, at, truth, odds), folds[0]
 
 
 def evidence(candidates: Scored, features: Features | None) -> Values:
@@ -194,9 +208,9 @@ def _chance(odds: Floats) -> Floats:
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(odds, -30.0, 30.0))))
 
 
-def _folds(truth: Bools) -> Ints:
+def _folds(truth: Bools, seed: int) -> Ints:
     """Which fold each labelled pair is in: as many matches in each as can be."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     fold = np.empty(len(truth), dtype=np.int64)
     for value in (False, True):
         these = np.flatnonzero(truth == value)
@@ -205,27 +219,57 @@ def _folds(truth: Bools) -> Ints:
 
 
 def _crossfit(
-    bins: boosting.Bins, offset: Floats, at: Ints, truth: Bools, fold: Ints, settings: boosting.Settings, check: Check | None
+    bins: boosting.Bins,
+    offset: Floats,
+    at: Ints,
+    truth: Bools,
+    folds: list[Ints],
+    settings: boosting.Settings,
+    check: Check | None,
+    scale: bool,
 ) -> Floats:
-    """Log-odds of all candidates: of a labelled one by the model that did not see it, of others the mean of all models."""
+    """Log-odds of all candidates: of a labelled one the mean of the models that did not see it, of others the mean of all models."""
     total, own, fits = np.zeros(len(offset)), np.zeros(len(at)), 0
-    for number in np.unique(fold):
-        if check is not None:
-            check()
-        held = fold == number
-        learning = at[~held]
-        start = _scaled(offset, learning, truth[~held], offset)
-        if truth[~held].any() and not truth[~held].all():
-            trees = boosting.fit(bins.of(learning), truth[~held], start[learning], settings=settings, seed=int(number))
-            start = trees.log_odds(bins, start)
-        total += start
-        own[held] = start[at[held]]
-        fits += 1
+    for seed, fold in enumerate(folds):
+        for number in np.unique(fold):
+            if check is not None:
+                check()
+            held = fold == number
+            learning = at[~held]
+            start = _scaled(offset, learning, truth[~held], offset) if scale else offset
+            if truth[~held].any() and not truth[~held].all():
+                trees = boosting.fit(bins.of(learning), truth[~held], start[learning], settings=settings, seed=seed * FOLDS + int(number))
+                start = trees.log_odds(bins, start)
+            total += start
+            own[held] += start[at[held]]
+            fits += 1
     if not fits:
         return offset.copy()
     total /= fits
-    total[at] = own
+    total[at] = own / len(folds)
     return total
+
+
+def _metric(candidates: Scored, vectors: metric.Vectors, offset: Floats, at: Ints, truth: Bools, fold: Ints, check: Check | None) -> Values:
+    """What a metric learned from labelled pairs says, cross-fitted: log-odds, what the vectors add, and the lead over rows' other pairs."""
+    left, right = candidates.left, candidates.right
+    vector = metric.compared(vectors, left[at], right[at])
+    labelled = vector.of(left[at], right[at])
+    known = ~np.isnan(labelled).any(1)
+    starts, slopes = [], []
+    for number in range(FOLDS):
+        if check is not None:
+            check()
+        learning = (fold != number) & known
+        start = _scaled(offset, at[learning], truth[learning], offset)
+        some = truth[learning].any() and not truth[learning].all()
+        starts.append(start)
+        slopes.append(metric.slopes(labelled[learning], truth[learning], start[at[learning]]) if some else np.zeros(labelled.shape[1]))
+    odds = np.column_stack(starts) + vector.log_odds(np.column_stack(slopes), left, right)
+    said = odds.mean(1)
+    said[at] = odds[at, fold]
+    leads = [said - competing.best_of_others(said, group) for group in (left, right)]
+    return np.column_stack([said, said - offset, *leads]).astype(np.float32)
 
 
 def _scaled(odds: Floats, at: Ints, truth: Bools, every: Floats) -> Floats:
@@ -236,13 +280,13 @@ def _scaled(odds: Floats, at: Ints, truth: Bools, every: Floats) -> Floats:
 
     def loss(a: float, b: float) -> float:
         z = a + b * x
-        return float(np.logaddexp(0.0, np.where(truth, -z, z)).sum() + 0.5 * _RIDGE * (a**2 + (b - 1.0) ** 2))
+        return float(np.logaddexp(0.0, np.where(truth, -z, z)).sum() + 0.5 * (_SHIFT * a**2 + _SCALE * (b - 1.0) ** 2))
 
     for _ in range(50):
         chance = _chance(a + b * x)
         curved = chance * (1.0 - chance)
-        slope = np.array([(truth - chance).sum() - _RIDGE * a, ((truth - chance) * x).sum() - _RIDGE * (b - 1.0)])
-        bend = np.array([[curved.sum() + _RIDGE, (curved * x).sum()], [(curved * x).sum(), (curved * x * x).sum() + _RIDGE]])
+        slope = np.array([(truth - chance).sum() - _SHIFT * a, ((truth - chance) * x).sum() - _SCALE * (b - 1.0)])
+        bend = np.array([[curved.sum() + _SHIFT, (curved * x).sum()], [(curved * x).sum(), (curved * x * x).sum() + _SCALE]])
         step = np.linalg.solve(bend, slope)
         # Newton's step overshoots where nearly all pairs are surely one or the other.
         while loss(a + step[0], b + step[1]) > loss(a, b) and np.abs(step).max() > 1e-9:

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from pgembed.joins import hybrid
 from pgembed.matching import Decision, MappingKind, attributes, learned
 from pgembed.matching.attributes import Attribute, Features
+from pgembed.matching.metric import Vectors
 
 MODEL = "all-minilm-l6-v2-int8"
 NUMBERS = ("price", "year")
@@ -46,6 +47,7 @@ class Data:
     name: str
     candidates: hybrid.Candidates
     features: Features
+    vectors: Vectors
     train: Ints
     valid: Ints
 
@@ -60,7 +62,7 @@ class Data:
 
     def decide(self, labels: Ints, mapping: MappingKind, precision: float | None = None) -> Decision:
         told = learned.Labels(labels[:, 0], labels[:, 1], labels[:, 2].astype(bool))
-        return learned.decide(self.candidates, self.features, told, mapping=mapping, precision=precision)
+        return learned.decide(self.candidates, self.features, told, mapping=mapping, precision=precision, vectors=self.vectors)
 
     def said(self, decision: Decision, pairs: Ints) -> Bools:
         """What a decision says of pairs."""
@@ -100,7 +102,7 @@ def read(folder: Path, vectors: Path | None) -> Data:
             compared.append(Attribute(name, "text", *([row[name] or None for row in rows] for rows in tables)))
     features = attributes.compare(compared, candidates.left, candidates.right)
     labels = [np.loadtxt(folder / f"matches_{part}.csv", delimiter=",", skiprows=1, dtype=np.int64) for part in ("train", "valid")]
-    return Data(folder.name, candidates, features, *labels)
+    return Data(folder.name, candidates, features, (sides[0], sides[1]), *labels)
 
 
 def f1(said: Bools, truth: Bools) -> float:

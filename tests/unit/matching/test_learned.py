@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pgembed.errors import InvalidParameter
-from pgembed.matching import boosting, competing, learned, unlabelled
+from pgembed.matching import boosting, competing, learned, metric, unlabelled
 from pgembed.matching.learned import Labels, decide
 from tests.unit.matching.made import Made, made
 
@@ -159,26 +159,51 @@ def test_trees_learn_an_interaction_and_what_unknown_means() -> None:
     truth = (values[:, 0] > 0.5) != (values[:, 1] > 0.5)
     values[rng.random(2_000) < 0.2, 2] = np.nan
     truth |= np.isnan(values[:, 2])
-    trees = boosting.fit(values[:1_500], truth[:1_500])
-    assert ((trees.log_odds(values[1_500:]) > 0) == truth[1_500:]).mean() > 0.95
-    assert (trees.log_odds(values) == boosting.fit(values[:1_500], truth[:1_500]).log_odds(values)).all()
+    bins = boosting.binned(values, np.arange(1_500))
+    told, asked = bins.of(np.arange(1_500)), bins.of(np.arange(1_500, 2_000))
+    trees = boosting.fit(told, truth[:1_500])
+    assert ((trees.log_odds(asked) > 0) == truth[1_500:]).mean() > 0.95
+    assert (trees.log_odds(bins) == boosting.fit(told, truth[:1_500]).log_odds(bins)).all()
 
 
-def test_trees_keep_to_signs() -> None:
+def test_trees_against_one_question_at_a_time() -> None:
+    """All rows are asked all questions at once; the plain way down is the same."""
     rng = np.random.default_rng(0)
-    values = rng.random((500, 2))
-    truth = rng.random(500) < 0.2 + 0.6 * np.abs(values[:, 0] - 0.5)  # no monotone law
-    grid = np.column_stack([np.linspace(0, 1, 200), np.full(200, 0.5)])
-    assert (np.diff(boosting.fit(values, truth).log_odds(grid)) < -1e-9).any()
-    for sign in (1, -1):
-        odds = boosting.fit(values, truth, signs=(sign, 0)).log_odds(grid)
-        assert (sign * np.diff(odds) >= -1e-9).all()
+    values = rng.random((300, 5))
+    values[rng.random((300, 5)) < 0.3] = np.nan
+    bins = boosting.binned(values)
+    trees = boosting.fit(bins, np.nan_to_num(values[:, 0], nan=0.7) + values[:, 1] > 1.0, settings=boosting.Settings(trees=10))
+    odds = trees.log_odds(bins)
+    for row in range(300):
+        expected = trees.base
+        for tree in range(10):
+            node = 0
+            for _ in range(4):
+                value, border = bins.upper[trees.column[tree, node], row], trees.border[tree, node]
+                goes = border < boosting.BINS and trees.unknown_right[tree, node] if value == boosting.BINS else value > border
+                node = 2 * node + 1 + bool(goes)
+            expected += trees.leaf[tree, node - 15]
+        assert odds[row] == pytest.approx(expected)
+
+
+def test_bins_hold_as_many_rows_each() -> None:
+    rng = np.random.default_rng(0)
+    values = np.column_stack([rng.normal(size=3_300) ** 3, rng.integers(0, 4, 3_300), np.full(3_300, np.nan)])
+    values[:33, 0] = np.nan
+    bins = boosting.binned(values)
+    count = np.bincount(bins.upper[0], minlength=boosting.BINS + 1)
+    assert count[boosting.BINS] == 33
+    assert count[:-1].min() > 90
+    assert (bins.upper[1] == values[:, 1]).all()
+    assert (bins.upper[2] == boosting.BINS).all()
+    assert (bins.lower[2] == 0).all()
 
 
 def test_trees_without_anything_to_ask() -> None:
     truth = np.array([True, False, False, False])
-    assert boosting.fit(np.full((4, 2), np.nan), truth).log_odds(np.zeros((1, 2))) == pytest.approx(np.log(1 / 3), abs=1.0)
-    assert boosting.fit(np.ones((4, 1)), truth).log_odds(np.ones((3, 1))) == pytest.approx(np.full(3, np.log(1 / 3)))
+    for values in (np.full((4, 2), np.nan), np.ones((4, 1))):
+        bins = boosting.binned(values)
+        assert boosting.fit(bins, truth).log_odds(bins) == pytest.approx(np.full(4, np.log(1 / 3)))
 
 
 def test_competition_against_plain_loops() -> None:
@@ -205,3 +230,33 @@ def test_a_prior_is_scaled_without_overshooting() -> None:
     assert np.isfinite(learned._scaled(odds, np.arange(1_000), truth, odds)).all()
     turned = learned._scaled(odds, np.arange(1_000), ~truth, odds)
     assert (np.diff(turned[:2]) >= 0).all()  # never upside down
+
+
+def test_directions_that_matter_are_learned() -> None:
+    """Rows are the same thing where two of forty directions agree; the others are as good as noise."""
+    rng = np.random.default_rng(0)
+    source = made(300, hidden=0.0)
+    left, right = rng.normal(size=(300, 40)), rng.normal(size=(300, 40))
+    true = source.truth
+    left[:, :2] *= 3.0  # principal components find directions that vary
+    right[:, :2] *= 3.0
+    right[source.pairs.right[true], :2] = left[source.pairs.left[true], :2] + rng.normal(0, 0.3, (true.sum(), 2))
+    right[7] = np.nan
+    half = rng.permutation(len(true))
+    told, rest = half[:700], half[700:]
+    without = decide(source.pairs, None, source.labels(told), mapping="one_to_one")
+    seen = decide(source.pairs, None, source.labels(told), mapping="one_to_one", vectors=(left, right))
+    assert not np.isnan(seen.probability).any()
+    assert source.f1(seen.is_match, rest) > source.f1(without.is_match, rest) + 0.03
+
+
+def test_a_metric_is_found_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(50, 12)), rng.normal(size=(60, 12)).astype(np.float32)
+    one, other = rng.integers(0, 50, 300), rng.integers(0, 60, 300)
+    vector = metric.compared((left, right), one, other)
+    slopes = rng.normal(size=(24, 2))
+    whole = vector.log_odds(slopes, one, other)
+    monkeypatch.setattr(metric, "_BLOCK", 64)
+    assert vector.log_odds(slopes, one, other) == pytest.approx(whole)
+    assert whole == pytest.approx(vector.of(one, other) @ slopes)
