@@ -13,7 +13,7 @@ from pgembed.joining.options import Options
 if TYPE_CHECKING:
     from pgembed.joining.performing import Found, Prepared
     from pgembed.joins.hybrid import Candidates
-    from pgembed.joins.neighbours import Bools, Floats, Ints
+    from pgembed.joins.neighbours import Bools, Floats, Ints, Vectors
     from pgembed.matching import Decision, Estimate
     from pgembed.matching.attributes import Features
     from pgembed.matching.contract import MappingKind, Objects
@@ -144,9 +144,22 @@ def _learned(db: Database, options: Options, found: Found, features: Features | 
         mapping=cast("MappingKind", options.mapping),
         precision=options.precision,
         recall=options.recall,
+        vectors=_vectors(found),
         check=db.check_interrupts,
     )
     return decision, told
+
+
+def _vectors(found: Found) -> tuple[Vectors, Vectors] | None:
+    """The vectors of both sides, NaN for rows that have none; None where none are compared."""
+    import numpy as np
+
+    made = []
+    for side in (found.left, found.right):
+        if side.vectors is None:
+            return None
+        made.append(side.vectors if all(side.has) else np.where(np.asarray(side.has)[:, None], side.vectors, np.float32(np.nan)))
+    return made[0], made[1]
 
 
 def worth_labelling(db: Database, prepared: Prepared, found: Found, n: int) -> tuple[Ints, Floats, Sequence[str]]:
