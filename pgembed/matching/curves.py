@@ -10,6 +10,8 @@ STEPS = 30
 BINS = 2_000  # an isotonic fit of more points is one of so many means
 PRECISE = 1e-9  # of the loss
 FAR = 30.0  # a logit beyond which a probability is 0 or 1
+# The number of wrong pairs that decoys tell is true within such a factor, 95 times of 100: a decoy is not quite what a wrong pair is.
+WITHIN = 2.0
 
 
 class Logistic:
@@ -50,6 +52,17 @@ class Logistic:
         """Logits, shape (n,)."""
         logits: Floats = self._design(features) @ self.slopes
         return logits
+
+    def limit(self, features: Floats, most: float) -> None:
+        """Take so much off all logits that the probabilities of these add up to no more than this."""
+        logits = self(features)
+        low, high = 0.0, 2.0 * FAR + float(np.abs(logits).max(initial=0.0))
+        if probability(logits).sum() <= most:
+            return
+        for _ in range(STEPS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if probability(logits - middle).sum() > most else (low, middle)
+        self.slopes[-1] -= high
 
     def _design(self, features: Floats) -> Floats:
         return np.column_stack([(features - self.mean) / self.spread, np.ones(len(features))])
@@ -92,14 +105,22 @@ def rising(x: Floats, y: Floats, weights: Floats) -> Floats:
 
 
 def share(part: Floats, whole: float, spread: Floats, decoys: int) -> Estimate:
-    """Of a sum of probabilities its share in a whole, with what chance and a null known from so few decoys leave open.
+    """Of a sum of probabilities its share in a whole, with what chance, a null of so many decoys and the model itself leave open.
 
     Args:
         part: probabilities whose sum is the share's numerator. whole: its denominator, above 0.
-        spread: the probabilities that are uncertain: each adds p (1 - p) of variance, and the number of the false among them, known from
-            so many decoys, its square divided by them.
+        spread: the probabilities that are uncertain: each adds p (1 - p) of variance.
+        decoys: how many the null is known from.
+    The part that is missing is only known within a factor of `WITHIN`, and as many decoys allow.
     """
     value = min(1.0, float(part.sum()) / whole)
-    false = float((1 - part).sum())
-    width = 1.96 * np.sqrt(float((spread * (1 - spread)).sum()) + false**2 / (decoys + 1.0)) / whole
-    return Estimate(value, max(0.0, value - width), min(1.0, value + width))
+    missing = 1.0 - value
+    known = (float((spread * (1 - spread)).sum()) / whole**2 + missing**2 / (decoys + 1.0)) * 1.96**2
+    low, high = (known + (missing * by) ** 2 for by in (WITHIN - 1.0, 1.0 - 1.0 / WITHIN))
+    return Estimate(value, max(0.0, value - low**0.5), min(1.0, value + high**0.5))
+
+
+def raised(wanted: float) -> float:
+    """The share to aim for so that, with what the model leaves open, nine times of ten the one wanted is reached."""
+    odds = wanted / (1.0 - wanted) * float(np.exp(np.log(WITHIN) * 1.28 / 1.96))
+    return odds / (1.0 + odds)
