@@ -89,19 +89,14 @@ def rising(x: Floats, y: Floats, weights: Floats) -> Floats:
         at = at * BINS // len(values)
     weight = np.bincount(at, weights)
     mean = np.bincount(at, weights * y) / np.maximum(weight, 1e-12)
-    level: list[float] = []
-    mass: list[float] = []
-    size: list[int] = []
-    for value, heavy in zip(mean.tolist(), weight.tolist(), strict=True):
-        level.append(value)
-        mass.append(heavy + 1e-12)
-        size.append(1)
-        while len(level) > 1 and level[-2] >= level[-1]:
-            both = mass[-2] + mass[-1]
-            level[-2:] = [(level[-2] * mass[-2] + level[-1] * mass[-1]) / both]
-            size[-2:] = [size[-2] + size[-1]]
-            mass[-2:] = [both]
-    return np.repeat(level, size)[at]
+    mass, size = weight + 1e-12, np.ones(len(mean), dtype=np.int64)
+    # Neighbours that do not rise are pooled in any order; so all runs of them at once, until none is left.
+    while True:
+        start = np.flatnonzero(np.r_[True, mean[1:] > mean[:-1]])
+        if len(start) >= len(mean):
+            return np.repeat(mean, size)[at]
+        both = np.add.reduceat(mass, start)
+        mean, mass, size = np.add.reduceat(mean * mass, start) / both, both, np.add.reduceat(size, start)
 
 
 def share(part: Floats, whole: float, spread: Floats, decoys: int) -> Estimate:
