@@ -72,7 +72,7 @@ def choose(
     elif options.is_drawn:
         decision, by = _undecided(len(every)), f"max_distance: each row's nearest within {options.max_distance:g}"
     else:
-        decision, by = _unlabelled(every, options), "the shape of the distances"
+        decision, by = _unlabelled(every, options, features), "the shape of the distances"
     is_match = decision.is_match
     score = every.score if learned is None else np.where(np.isnan(decision.probability), -np.inf, decision.probability)
     rank = every.rank if learned is None else _rank(every.left, score, every.score)
@@ -172,7 +172,7 @@ def worth_labelling(db: Database, prepared: Prepared, found: Found, n: int) -> t
     features = _features(db, prepared, found)
     told = np.zeros(len(every), dtype=bool)
     if options.labels is None:
-        decision = _unlabelled(every, options)
+        decision = _unlabelled(every, options, features)
     else:
         decision, _ = _learned(db, options, found, features)
         known = labels.read(db, options.labels, found.left, found.right)
@@ -191,12 +191,12 @@ def _undecided(size: int) -> Decision:
     return Decision(np.full(size, np.nan), np.full(size, None, dtype=object), float("nan"), None, None)
 
 
-def _unlabelled(every: Candidates, options: Options) -> Decision:
+def _unlabelled(every: Candidates, options: Options, features: Features | None) -> Decision:
     """What is said of each candidate without labels."""
     from pgembed.matching import unlabelled
 
     mapping = cast("MappingKind", options.mapping)
-    return unlabelled.decide(every, mapping=mapping, precision=options.precision, recall=options.recall)
+    return unlabelled.decide(every, features, mapping=mapping, precision=options.precision, recall=options.recall)
 
 
 def _one_to_one(every: Candidates, is_match: Objects, score: Floats) -> Bools:

@@ -10,6 +10,8 @@ STEPS = 30
 BINS = 2_000  # an isotonic fit of more points is one of so many means
 PRECISE = 1e-9  # of the loss
 FAR = 30.0  # a logit beyond which a probability is 0 or 1
+# The number of wrong pairs that decoys tell is true within such a factor, 95 times of 100: a decoy is not quite what a wrong pair is.
+WITHIN = 2.0
 
 
 class Logistic:
@@ -51,6 +53,17 @@ class Logistic:
         logits: Floats = self._design(features) @ self.slopes
         return logits
 
+    def limit(self, features: Floats, most: float) -> None:
+        """Take so much off all logits that the probabilities of these add up to no more than this."""
+        logits = self(features)
+        low, high = 0.0, 2.0 * FAR + float(np.abs(logits).max(initial=0.0))
+        if probability(logits).sum() <= most:
+            return
+        for _ in range(STEPS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if probability(logits - middle).sum() > most else (low, middle)
+        self.slopes[-1] -= high
+
     def _design(self, features: Floats) -> Floats:
         return np.column_stack([(features - self.mean) / self.spread, np.ones(len(features))])
 
@@ -76,30 +89,33 @@ def rising(x: Floats, y: Floats, weights: Floats) -> Floats:
         at = at * BINS // len(values)
     weight = np.bincount(at, weights)
     mean = np.bincount(at, weights * y) / np.maximum(weight, 1e-12)
-    level: list[float] = []
-    mass: list[float] = []
-    size: list[int] = []
-    for value, heavy in zip(mean.tolist(), weight.tolist(), strict=True):
-        level.append(value)
-        mass.append(heavy + 1e-12)
-        size.append(1)
-        while len(level) > 1 and level[-2] >= level[-1]:
-            both = mass[-2] + mass[-1]
-            level[-2:] = [(level[-2] * mass[-2] + level[-1] * mass[-1]) / both]
-            size[-2:] = [size[-2] + size[-1]]
-            mass[-2:] = [both]
-    return np.repeat(level, size)[at]
+    mass, size = weight + 1e-12, np.ones(len(mean), dtype=np.int64)
+    # Neighbours that do not rise are pooled in any order; so all runs of them at once, until none is left.
+    while True:
+        start = np.flatnonzero(np.r_[True, mean[1:] > mean[:-1]])
+        if len(start) >= len(mean):
+            return np.repeat(mean, size)[at]
+        both = np.add.reduceat(mass, start)
+        mean, mass, size = np.add.reduceat(mean * mass, start) / both, both, np.add.reduceat(size, start)
 
 
 def share(part: Floats, whole: float, spread: Floats, decoys: int) -> Estimate:
-    """Of a sum of probabilities its share in a whole, with what chance and a null known from so few decoys leave open.
+    """Of a sum of probabilities its share in a whole, with what chance, a null of so many decoys and the model itself leave open.
 
     Args:
         part: probabilities whose sum is the share's numerator. whole: its denominator, above 0.
-        spread: the probabilities that are uncertain: each adds p (1 - p) of variance, and the number of the false among them, known from
-            so many decoys, its square divided by them.
+        spread: the probabilities that are uncertain: each adds p (1 - p) of variance.
+        decoys: how many the null is known from.
+    The part that is missing is only known within a factor of `WITHIN`, and as many decoys allow.
     """
     value = min(1.0, float(part.sum()) / whole)
-    false = float((1 - part).sum())
-    width = 1.96 * np.sqrt(float((spread * (1 - spread)).sum()) + false**2 / (decoys + 1.0)) / whole
-    return Estimate(value, max(0.0, value - width), min(1.0, value + width))
+    missing = 1.0 - value
+    known = (float((spread * (1 - spread)).sum()) / whole**2 + missing**2 / (decoys + 1.0)) * 1.96**2
+    low, high = (known + (missing * by) ** 2 for by in (WITHIN - 1.0, 1.0 - 1.0 / WITHIN))
+    return Estimate(value, max(0.0, value - low**0.5), min(1.0, value + high**0.5))
+
+
+def raised(wanted: float) -> float:
+    """The share to aim for so that, with what the model leaves open, nine times of ten the one wanted is reached."""
+    odds = wanted / (1.0 - wanted) * float(np.exp(np.log(WITHIN) * 1.28 / 1.96))
+    return odds / (1.0 + odds)

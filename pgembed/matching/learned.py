@@ -92,7 +92,7 @@ def decide(
     if precision is not None and recall is not None:
         raise InvalidParameter("precision and recall are both given, but one threshold serves one of them", hint="Leave one of them out.")
     if not len(labels.left) and prior is None:
-        return unlabelled.decide(candidates, mapping=mapping, precision=precision, recall=recall)
+        return unlabelled.decide(candidates, features, mapping=mapping, precision=precision, recall=recall)
     result = learn(candidates, features, labels, mapping=mapping, prior=prior, vectors=vectors, check=check)
     curve = estimates.curve(result.seen)
     threshold = estimates.threshold(curve, precision, recall)

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from pgembed.matching.contract import Bools, Floats, Ints, MappingKind
+from pgembed.matching.curves import rising
 
 LEAST_GAP = 1e-9  # scores nearer than this share of their spread are of equal rows: a table's second copy of a row is no rival
+FEWEST_SCORES = 6  # of one row, below which they are not the largest of many
+FEWEST_SIGNS = 10  # rows whose gaps can be compared, for anything to be said of all together
 
 
 @dataclass(frozen=True)
@@ -115,17 +118,61 @@ def lead(row: Ints, score: Floats) -> Floats:
     return by
 
 
-def leaning(row: Ints, score: Floats) -> Floats:
-    """Whether each row's best score stands out: 1 where it leads the second by more than twice what that leads the third by, else -1.
+@dataclass(frozen=True)
+class Leaning:
+    """Of each left row whether its best score stands out, and by how much; see `leaning`.
+
+    Attributes:
+        sign: 1, -1, or 0 for a row without pairs.
+        size: how large the gap is that decides the sign; infinite where a row has too few scores to trust the sign, 0 where it has none.
+    """
+
+    sign: Floats
+    size: Floats
+
+    def excess(self) -> Floats:
+        """By how much rows that stand out are more, at each row's size: between 0 and 1, larger for larger sizes; shape (rows,).
+
+        1 for rows whose sign says nothing: any of them may have a partner.
+
+        Where no row has a partner both signs are as likely at any size, and the sum over rows is next to 0 whatever their number.
+        """
+        share = np.isinf(self.size).astype(np.float64)
+        there = np.flatnonzero((self.size > 0) & np.isfinite(self.size))
+        if len(there):
+            share[there] = np.clip(rising(self.size[there], self.sign[there], np.ones(len(there))), 0.0, 1.0)
+        return share
+
+    def any_match(self) -> float | None:
+        """The logarithm of how much likelier the signs are if some row has a partner than if none has; None where they cannot tell.
+
+        If none has, signs are fair coins at every size. If some have, the r largest sizes lean to 1 with an unknown share above one
+        half, r being unknown too: the Bayes factor is the mean over both. This is the symmetry by which knockoffs are told from
+        what is real (Barber and Candès, Annals of Statistics 2015, https://doi.org/10.1214/15-AOS1337).
+        """
+        known = np.flatnonzero((self.size > 0) & np.isfinite(self.size))
+        if len(known) < FEWEST_SIGNS:
+            return None
+        ones = np.cumsum(self.sign[known[np.lexsort((self.sign[known], -self.size[known]))]] > 0)
+        up_to = np.unique(np.minimum(np.round(2.0 ** np.arange(0.0, 40.0, 0.5)), len(ones))).astype(np.int64)
+        right, wrong = ones[up_to - 1][:, None], (up_to - ones[up_to - 1])[:, None]
+        share = 0.5 + 0.5 * (np.arange(200) + 0.5) / 200
+        log = right * np.log(2.0 * share) + wrong * np.log(2.0 * (1.0 - share))
+        return float(np.logaddexp.reduce(log.ravel()) - np.log(log.size))
+
+
+def leaning(row: Ints, score: Floats) -> Leaning:
+    """Whether each row's best score stands out: 1 where it leads the second by more than twice what the second leads the third by, else -1.
 
     Where all scores of a row are of one kind, both are as likely: the gaps of the largest of many independent draws with an exponential
     tail are independent, the j-th of mean 1 / j (Rényi, On the Theory of Order Statistics, Acta Mathematica 1953,
-    https://doi.org/10.1007/BF02127580). So rows without a partner add up to about 0, whatever their scores are. Rows with fewer than
-    three scores count as 1, rows without any as 0; of equal scores one counts.
+    https://doi.org/10.1007/BF02127580). So rows without a partner add up to about 0, whatever their scores are, and the larger of the
+    lead and twice the second gap, the size, says nothing about the sign. Rows with fewer than three scores count as 1, rows without any
+    as 0; of equal scores one counts.
     """
-    out = np.zeros(int(row.max(initial=-1)) + 1)
+    sign, size = np.zeros(int(row.max(initial=-1)) + 1), np.zeros(int(row.max(initial=-1)) + 1)
     if not len(row):
-        return out
+        return Leaning(sign, size)
     order = np.lexsort((-score, row))
     rows, scores = row[order], score[order]
     fresh = np.ones(len(rows), dtype=bool)
@@ -133,11 +180,13 @@ def leaning(row: Ints, score: Floats) -> Floats:
     rows, scores = rows[fresh], scores[fresh]
     start = np.flatnonzero(np.diff(rows, prepend=-1))
     count = np.diff(np.r_[start, len(rows)])
-    out[rows[start]] = 1.0
+    sign[rows[start]], size[rows[start]] = 1.0, np.inf
     start = start[count >= 3]
-    first, second, third = scores[start], scores[start + 1], scores[start + 2]
-    out[rows[start]] = np.where(first - second > 2.0 * (second - third), 1.0, -1.0)
-    return out
+    few = count[count >= 3] < FEWEST_SCORES
+    lead, second = scores[start] - scores[start + 1], 2.0 * (scores[start + 1] - scores[start + 2])
+    sign[rows[start]] = np.where(lead > second, 1.0, -1.0)
+    size[rows[start]] = np.where(few, np.inf, np.maximum(lead, second))
+    return Leaning(sign, size)
 
 
 def _bests(row: Ints, other: Ints, score: Floats) -> Bools:

@@ -20,9 +20,10 @@ import numpy as np
 
 from pgembed.errors import InvalidParameter
 from pgembed.matching import rivals
+from pgembed.matching.attributes import Features
 from pgembed.matching.contract import MAPPINGS, Bools, Decision, Estimate, Floats, Ints, MappingKind, Scored
-from pgembed.matching.curves import Logistic, probability, rising, share
-from pgembed.matching.rivals import Chosen
+from pgembed.matching.curves import Logistic, probability, raised, rising, share
+from pgembed.matching.rivals import Chosen, Leaning
 
 # Fewer left rows with a pair, or fewer decoys, than this have no shape to speak of; then nothing is said.
 FEWEST_ROWS = 10
@@ -36,18 +37,31 @@ LEAST_LEANING = 0.2
 SLACK = 1.0  # standard errors that are granted to the bound on matches
 # The decoys' quantiles below which pairs are counted to learn how many are false.
 LOW = np.linspace(0.2, 0.6, 9)
+# What an attribute is compared by: a text, an array, anything else.
+AGREEMENT = (("words", "characters"), ("overlap", "contained"), ("equal",))
+WHOLE = "record"  # what `attributes.compare` calls all texts as one
 EVEN = 0.5  # no pair is a match that is more likely none
 
 
-def decide(candidates: Scored, *, mapping: MappingKind = "many", precision: float | None = None, recall: float | None = None) -> Decision:
+def decide(
+    candidates: Scored,
+    features: Features | None = None,
+    *,
+    mapping: MappingKind = "many",
+    precision: float | None = None,
+    recall: float | None = None,
+) -> Decision:
     """How likely each candidate pair is a match, and which are.
 
     Args:
         candidates: some pairs of each left row, the more the better up to ten or so; with one alone a row's pair has no decoy. Pairs with
             a score that is not finite are none. Similarities that are not finite count as 0.
+        features: the pairs' attributes compared, see `attributes.compare`: each attribute is one more similarity; what is unknown of a
+            pair counts as the mean of what is known of others. None where there are only texts or vectors.
         mapping: 'many': a left row's best pair may be a match, and pairs as good as it. 'mutual': only pairs that are the best of both
             rows. 'one_to_one': each row in at most one.
-        precision: wanted share of true pairs among the matches, between 0 and 1: the most matches of which that can be expected.
+        precision: wanted share of true pairs among the matches, between 0 and 1: the most matches of which that can be expected nine
+            times of ten, the number of wrong pairs being known within a factor (`curves.raised`).
         recall: wanted share of the true pairs among the matches, between 0 and 1: the fewest matches of which that can be expected.
             Without both the threshold is where the expected F1 is largest, but at least one half.
     Returns:
@@ -59,12 +73,12 @@ def decide(candidates: Scored, *, mapping: MappingKind = "many", precision: floa
     """
     _check(mapping, precision, recall)
     known = np.flatnonzero(np.isfinite(candidates.score))
-    fitted = _fitted(candidates, known, mapping)
+    fitted = _fitted(candidates, features, known, mapping)
     likely, is_match = np.full(len(candidates.left), np.nan), np.full(len(candidates.left), None, dtype=object)
     if fitted is None:
         return Decision(likely, is_match, float("nan"), None, None)
     of_chosen = fitted.careful if precision is not None else fitted.likely
-    threshold = _threshold(of_chosen, precision, recall)
+    threshold = _threshold(of_chosen, None if precision is None else raised(precision), recall)
     chosen = fitted.chosen.pairs
     likely[known] = fitted.others
     likely[known[chosen]] = of_chosen
@@ -99,14 +113,15 @@ def _check(mapping: str, precision: float | None, recall: float | None) -> None:
             raise InvalidParameter(f"{name} must be between 0 and 1, not {value:g}", hint="0.95 is a common choice.")
 
 
-def _fitted(candidates: Scored, known: Ints, mapping: MappingKind) -> _Fitted | None:
+def _fitted(candidates: Scored, features: Features | None, known: Ints, mapping: MappingKind) -> _Fitted | None:
     """Mapping, learning, and mapping again by what was learned; None where there is too little to learn from."""
     if not len(known):
         return None
     left, right = candidates.left[known], candidates.right[known]
-    evidence = _evidence(candidates, known)
+    evidence = _evidence(candidates, features, known)
     score = evidence[:, 0]
     leaning = rivals.leaning(left, score)
+    standing = leaning
     for again in range(MAPPINGS_AGAIN + 1):
         chosen = rivals.chosen(left, right, score, mapping)
         if len(chosen.pairs) < FEWEST_ROWS or len(chosen.decoys) < FEWEST_DECOYS:
@@ -116,13 +131,16 @@ def _fitted(candidates: Scored, known: Ints, mapping: MappingKind) -> _Fitted | 
         leads = np.full(len(left), np.nan)
         leads[rest] = _capped(rivals.lead(left[rest], evidence[rest, 0]), evidence[:, 0])
         decoys[:, 1] = leads[chosen.decoys]
-        learned = _learned(evidence[chosen.pairs], decoys, chosen.owner, leaning, left[chosen.pairs])
-        if again < MAPPINGS_AGAIN:
+        last = again == MAPPINGS_AGAIN
+        learned = _learned(evidence[chosen.pairs], decoys, chosen.owner, (leaning, standing) if last else (leaning,), left[chosen.pairs])
+        if not last:
             # What tells a row's pair from its others is learned from all of them; the lead on the left is the row's own outcome.
             is_match = np.zeros(len(left))
             is_match[chosen.pairs] = learned.likely
             with_others = np.delete(evidence, 1, axis=1)
             score = Logistic(with_others, is_match, np.ones(len(left)), RIDGE)(with_others)
+            standing = rivals.leaning(left, score)
+    any_match = _any_match(leaning, standing)
     others = learned.of(evidence)
     own_left, own_right = np.zeros(int(left.max()) + 1), np.zeros(int(right.max()) + 1)
     own_left[left[chosen.pairs]] = learned.likely
@@ -136,15 +154,36 @@ def _fitted(candidates: Scored, known: Ints, mapping: MappingKind) -> _Fitted | 
     twin[equal] = place[left[equal]]
     odds, second = learned.likely / (1.0 - learned.likely), np.zeros(len(chosen.pairs))
     second[chosen.owner] = learned.decoys / (1.0 - learned.decoys)
-    return _Fitted(chosen, learned.likely, odds / (1.0 + odds + second), others, twin, len(chosen.decoys))
+    careful = odds / (1.0 + odds + second)
+    return _Fitted(chosen, any_match * learned.likely, any_match * careful, any_match * others, twin, len(chosen.decoys))
 
 
-def _evidence(candidates: Scored, known: Ints) -> Floats:
+def _evidence(candidates: Scored, features: Features | None, known: Ints) -> Floats:
     """Of each pair its score, its lead over its left row's others and over its right row's, and its similarities; shape (n, 3 + d)."""
     score = candidates.score[known]
     leads = (_capped(rivals.lead(side[known], score), score) for side in (candidates.left, candidates.right))
     similar = (np.nan_to_num(candidates.similarity[name][known], nan=0.0, posinf=0.0, neginf=0.0) for name in sorted(candidates.similarity))
-    return np.column_stack([score, *leads, *similar])
+    return np.column_stack([score, *leads, *similar, *(column[known] for column in _by_attribute(features))])
+
+
+def _by_attribute(features: Features | None) -> list[Floats]:
+    """One similarity of each attribute: with many of them a few hundred rows would not tell which counts.
+
+    The measures are those of `AGREEMENT`, the mean of the first that the attribute has; all texts as one are in the candidates already.
+    """
+    measured: dict[str, dict[str, Floats]] = {}
+    for at, name in enumerate(features.names if features is not None else ()):
+        attribute, _, measure = name.rpartition(".")
+        measured.setdefault(attribute, {})[measure] = np.asarray(features.values[:, at], dtype=np.float64)  # type: ignore[union-attr]
+    columns = []
+    for attribute, by_measure in measured.items():
+        several = next((kind for kind in AGREEMENT if set(kind) <= set(by_measure)), ())
+        if attribute == WHOLE or not several:
+            continue
+        column = sum((by_measure[measure] for measure in several), np.zeros(1)) / len(several)
+        there = np.isfinite(column)
+        columns.append(np.where(there, column, column[there].mean() if there.any() else 0.0))
+    return columns
 
 
 def _capped(lead: Floats, score: Floats) -> Floats:
@@ -166,14 +205,14 @@ class _Learned:
         return probability(self.calibrated(self.logit(evidence)[:, None]))
 
 
-def _learned(pairs: Floats, decoys: Floats, owner: Ints, leaning: Floats, left: Ints) -> _Learned:
+def _learned(pairs: Floats, decoys: Floats, owner: Ints, leanings: tuple[Leaning, ...], left: Ints) -> _Learned:
     """Weigh the evidence such that it tells chosen pairs from decoys, in turn with how likely each chosen pair is a match.
 
     First without the leads: whose decoy is weak has a large lead, and would have to weigh most. The decoys' weights found so are kept.
-    ``leaning`` is `rivals.leaning` of all left rows, ``left`` those of the pairs.
+    ``leanings`` are `rivals.leaning` of all left rows by one or two scores, ``left`` the left rows of the pairs.
     """
     n = len(pairs)
-    weight, most = np.ones(len(decoys)), float(n)
+    weight, most = np.ones(len(decoys)), _Most(n, n)
     targets, wrong = pairs[:, 0], decoys[:, 0]
     for columns in (np.delete(np.arange(pairs.shape[1]), [1, 2]), np.arange(pairs.shape[1])):
         both = np.concatenate([pairs, pairs, decoys])[:, columns]
@@ -182,36 +221,60 @@ def _learned(pairs: Floats, decoys: Floats, owner: Ints, leaning: Floats, left: 
             _, likely, _ = _calibrated(targets, wrong, weight, most)
             if len(columns) < pairs.shape[1]:
                 weight = likely[owner]
-                most = _most(likely, leaning, left)
+                most = _most(likely, leanings, left)
             logit = Logistic(both, is_match, np.concatenate([likely, 1.0 - likely, weight]), RIDGE)
             targets, wrong = logit(pairs[:, columns]), logit(decoys[:, columns])
     return _Learned(logit, *_calibrated(targets, wrong, weight, most))
 
 
-def _calibrated(targets: Floats, wrong: Floats, weight: Floats, most: float) -> tuple[Logistic, Floats, Floats]:
+def _calibrated(targets: Floats, wrong: Floats, weight: Floats, most: _Most) -> tuple[Logistic, Floats, Floats]:
     """Probabilities of the chosen pairs and of the decoys by their scores: a smooth curve through the local false discovery rate."""
     n, weight = len(targets), weight + 1e-6
-    false = min(float(n), max(_false(targets, wrong, weight), n - most))
+    false = min(float(n), max(_false(targets, wrong, weight), n - most.likely))
     scores = np.concatenate([targets, wrong])
     is_target = np.concatenate([np.ones(n), np.zeros(len(wrong))])
     among = rising(scores, is_target, np.concatenate([np.ones(n), weight * (false / weight.sum())]))
     chance = np.clip(1.0 - (1.0 - among) / np.maximum(among, 1e-9), 0.0, 1.0)
     calibrated = Logistic(targets[:, None], chance[:n], np.ones(n), 1e-3)
+    calibrated.limit(targets[:, None], most.ever)
     likely, of_wrong = (probability(calibrated(logits[:, None])) for logits in (targets, wrong))
     return calibrated, likely, np.minimum(of_wrong, chance[n:])
 
 
-def _most(likely: Floats, leaning: Floats, left: Ints) -> float:
+@dataclass(frozen=True)
+class _Most:
+    """How many matches there can be: so many at most when false ones are counted, and so many in any case."""
+
+    likely: float
+    ever: float
+
+
+def _most(likely: Floats, leanings: tuple[Leaning, ...], left: Ints) -> _Most:
     """How many matches there can be by `rivals.leaning`: rows without a partner lean both ways alike, and all rows together so much.
 
-    How much a row with a partner leans is seen where pairs are next to certain.
+    How much a row with a partner leans is seen where pairs are next to certain. Others lean less: for what there can be in any case it
+    is the mean with that of all pairs by their probabilities, and the leaning is what is in excess at each size, which does not grow
+    with the number of rows without a partner. By the score alone nothing is bound in any case, since other evidence may stand out.
     """
     sure = np.flatnonzero(likely >= SURE)
     if len(sure) < FEWEST_ROWS:
         sure = np.argsort(-likely, kind="stable")[:FEWEST_ROWS]
-    excess = float(leaning.sum()) + SLACK * float(np.abs(leaning).sum()) ** 0.5
-    most: float = max(0.0, excess) / max(float(leaning[left[sure]].mean()), LEAST_LEANING)
-    return most
+    in_all, ever = [], []
+    for leaning in leanings:
+        signs, excess = leaning.sign, float(leaning.excess().sum())
+        of_sure, of_all = float(signs[left[sure]].mean()), float(np.average(signs[left], weights=likely + 1e-9))
+        together = float(signs.sum()) + SLACK * float(np.abs(signs).sum()) ** 0.5
+        in_all.append(max(0.0, together) / max(of_sure, LEAST_LEANING))
+        ever.append((excess + SLACK * excess**0.5) / max((of_sure + of_all) / 2, LEAST_LEANING))
+    return _Most(in_all[0], max(ever) if len(ever) > 1 else float(len(leanings[0].sign)))
+
+
+def _any_match(*leanings: Leaning) -> float:
+    """How likely any row has a partner at all, both being as likely beforehand; 1 where there is too little to tell."""
+    logs = [log for log in (leaning.any_match() for leaning in leanings) if log is not None]
+    if not logs:
+        return 1.0
+    return float(probability(np.logaddexp.reduce(np.array(logs), keepdims=True) - np.log(len(logs)))[0])
 
 
 def _false(targets: Floats, wrong: Floats, weight: Floats) -> float:

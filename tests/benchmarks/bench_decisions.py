@@ -6,9 +6,11 @@ labels are only used here, to count.
 Protocol. Accepting every one-to-one pair passes any test on labelled pairs alone, so rows are made that have no partner. A left row is
 known if a pair of it is labelled as a match in train or valid. Of the known left rows half are drawn (seeds 0, 1 and 2), and all right
 rows that are labelled as their partners are taken out of the right table, before anything is computed. Then the joins' candidates
-(`joins.hybrid`, all attributes as one text, ten for each left row) are decided upon, one-to-one. A predicted pair counts if its left row
-is known: right if it is labelled as a match, else wrong; so any pair of a row whose partners are gone is wrong. Pairs of left rows
-without such labels are ignored. Recall counts the labelled matches whose right row is still there. F1 is that of these two.
+(`joins.hybrid`, all attributes as one text, ten for each left row) are decided upon, one-to-one, once by these alone ("texts") and once
+by the attributes too ("records": `matching.attributes`; a column of which every value is a number is compared as one). A predicted pair
+counts if its left row is known: right if it is labelled as a match, else wrong; so any pair of a row whose partners are gone is wrong.
+Pairs of left rows without such labels are ignored. Recall counts the labelled matches whose right row is still there. F1 is that of these
+two.
 
 Full tables are reported beside it, for an asked precision of 0.95; there every known row has its partners.
 """
@@ -28,7 +30,8 @@ from report import Cell, show
 from pgembed import models
 from pgembed.joins import hybrid
 from pgembed.joins.hybrid import Candidates
-from pgembed.matching import Decision, unlabelled
+from pgembed.matching import Decision, attributes, unlabelled
+from pgembed.matching.attributes import Attribute, Features
 
 DATASETS = {"abt_buy": "Abt-Buy", "amazon_google": "Amazon-Google", "dblp_acm": "DBLP-ACM", "fodors_zagats": "Fodors-Zagats"}
 SEEDS = (0, 1, 2)
@@ -40,9 +43,10 @@ K = 10
 
 @dataclass(frozen=True)
 class Table:
-    """Texts and vectors of one side."""
+    """Texts, vectors and columns of one side."""
 
     texts: list[str]
+    columns: dict[str, list[str | None]]
     vectors: npt.NDArray[np.float32]
 
 
@@ -70,7 +74,21 @@ def read(model: models.Model, path: Path) -> Table:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     texts = [" ".join(value for name, value in row.items() if name != "id" and value) for row in rows]
-    return Table(texts, model.encode(texts).vectors)
+    columns = {name: [row[name] or None for row in rows] for name in rows[0] if name != "id"}
+    return Table(texts, columns, model.encode(texts).vectors)
+
+
+def compared(left: Table, right: Table, found: Candidates, kept: npt.NDArray[np.int64]) -> Features:
+    """The candidates' attributes compared, numbers as numbers."""
+    several = []
+    for name, column in left.columns.items():
+        values: list[list[str | None]] = [column, [right.columns[name][row] for row in kept]]
+        try:
+            numbers = [[None if value is None else float(value) for value in side] for side in values]
+            several.append(Attribute(name, "number", *numbers))
+        except ValueError:
+            several.append(Attribute(name, "text", *values))
+    return attributes.compare(several, found.left, found.right)
 
 
 def removed(true: set[tuple[int, int]], seed: int) -> set[int]:
@@ -145,33 +163,33 @@ def main() -> None:
             continue
         left, right = (read(model, options.data / "er" / dataset / f"table{side}.csv") for side in "AB")
         true = labels(options.data / "er" / dataset)
-        none, margin, best, ours = [], [], [], []
+        none, margin, best, of_texts, of_records = [], [], [], [], []
         for seed in (*seeds, None):
             found, kept = candidates(left, right, set() if seed is None else removed(true, seed))
+            records = compared(left, right, found, kept)
             if seed is not None:
                 none.append(counted(found, kept, by_margin(found, -np.inf), true).f1)
                 margin.append(counted(found, kept, by_margin(found, MARGIN), true).f1)
                 best.append(best_known_afterwards(found, kept, true))
-                ours.append(counted(found, kept, matches(unlabelled.decide(found, mapping="one_to_one")), true).f1)
-            decision = unlabelled.decide(found, mapping="one_to_one", precision=ASKED)
-            counts, estimate = counted(found, kept, matches(decision), true), decision.precision
-            span = "" if estimate is None else f"{estimate.low:.3f} to {estimate.high:.3f}"
-            what = "all rows" if seed is None else f"half removed, seed {seed}"
-            found_share = counts.right / counts.there
-            asked.append(
-                [
-                    f"{name}, {what}",
-                    f"{counts.precision:.3f}",
-                    "" if estimate is None else f"{estimate.value:.3f}",
-                    span,
-                    f"{found_share:.3f}",
-                ]
-            )
-        f1s.append([name, spread(none), spread(margin), spread(best), spread(ours), f"{AT_LEAST[dataset]:.3f}"])
+                of_texts.append(counted(found, kept, matches(unlabelled.decide(found, mapping="one_to_one")), true).f1)
+                of_records.append(counted(found, kept, matches(unlabelled.decide(found, records, mapping="one_to_one")), true).f1)
+            for what, features in (("texts", None), ("records", records)):
+                decision = unlabelled.decide(found, features, mapping="one_to_one", precision=ASKED)
+                counts, estimate = counted(found, kept, matches(decision), true), decision.precision
+                asked.append(
+                    [
+                        f"{name}, {what}, {'all rows' if seed is None else f'half removed, seed {seed}'}",
+                        f"{counts.precision:.3f}",
+                        "" if estimate is None else f"{estimate.value:.3f}",
+                        "" if estimate is None else f"{estimate.low:.3f} to {estimate.high:.3f}",
+                        f"{counts.right / counts.there:.3f}",
+                    ]
+                )
+        f1s.append([name, spread(none), spread(margin), spread(best), spread(of_texts), spread(of_records), f"{AT_LEAST[dataset]:.3f}"])
     show(
         "decisions",
         "F1 of decisions without labels, one to one, half of the known left rows without their partners",
-        ["", "no threshold", f"margin of {MARGIN}", "best threshold, known afterwards", "pgembed", "at least"],
+        ["", "no threshold", f"margin of {MARGIN}", "best threshold, known afterwards", "texts", "records", "at least"],
         f1s,
         "mean over the seeds with its 95 % interval",
     )

@@ -68,7 +68,7 @@ def test_few_labels_do_no_harm(data: Made, half: np.ndarray) -> None:
 
 def test_no_label_is_the_decision_without_labels(data: Made) -> None:
     none = decide(data.pairs, data.features, data.labels(np.zeros(0, dtype=np.int64)), mapping="one_to_one")
-    without = unlabelled.decide(data.pairs, mapping="one_to_one")
+    without = unlabelled.decide(data.pairs, data.features, mapping="one_to_one")
     assert (none.is_match == without.is_match).all()
     assert none.probability == pytest.approx(without.probability)
 

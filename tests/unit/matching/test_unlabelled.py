@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 
 import numpy as np
 import pytest
 
 from pgembed import errors, joins
-from pgembed.matching import Decision, MappingKind, unlabelled
+from pgembed.matching import Decision, MappingKind, curves, rivals, unlabelled
+from pgembed.matching.attributes import Features
 from pgembed.matching.contract import MAPPINGS, Bools, Floats, Ints
 
 KINDS = cast("tuple[MappingKind, ...]", MAPPINGS)
@@ -35,6 +37,7 @@ class Pairs:
         )
 
 
+@cache
 def candidates(partners: int, alone: int, noise: float, seed: int, *, twice: bool = False) -> tuple[Pairs, Bools]:
     """Ten right rows for each left row, and which are its partner: the right row of the same number, for the first rows."""
     rng = np.random.default_rng(seed)
@@ -58,18 +61,43 @@ def test_probabilities_say_how_many_are_right(partners: int, alone: int, noise: 
     found, true = candidates(partners, alone, noise, partners + alone)
     decision = unlabelled.decide(found, mapping=mapping)
     match = matches(decision)
-    assert abs(decision.probability[match].mean() - true[match].mean()) < 0.12
+    assert abs(decision.probability[match].mean() - true[match].mean()) < 0.08
     assert 2 * true[match].sum() / (match.sum() + partners) > (0.65 if noise > 1 else 0.95)
     assert decision.precision
     assert decision.recall
     assert decision.precision.low <= decision.precision.value <= decision.precision.high
+    assert decision.precision.low - 0.03 <= true[match].mean() <= decision.precision.high + 1e-9
 
 
 @pytest.mark.parametrize("mapping", KINDS)
-def test_where_no_row_has_a_partner_few_pairs_match(mapping: MappingKind) -> None:
-    several = [candidates(0, 400, 0.0, seed)[0] for seed in range(4)]
-    assert np.mean([matches(unlabelled.decide(found, mapping=mapping)).sum() for found in several]) < 100
-    assert np.mean([matches(unlabelled.decide(found, mapping=mapping, precision=0.95)).sum() for found in several]) < 60
+def test_where_no_row_has_a_partner_nothing_matches(mapping: MappingKind) -> None:
+    for seed in range(2):
+        found, _ = candidates(0, 400, 0.0, seed)
+        decision = unlabelled.decide(found, mapping=mapping)
+        assert not matches(decision).any()
+        assert decision.probability.max() < 0.5
+        assert decision.precision is None
+        # Nor where there is more evidence that says nothing.
+        noise = np.random.default_rng(seed).normal(size=(3, len(found.left)))
+        louder = found.similarity | {str(row): values for row, values in enumerate(noise)}
+        loud = Pairs(found.left, found.right, found.score, found.distance, louder)
+        assert not matches(unlabelled.decide(loud, mapping=mapping, precision=0.95)).any()
+
+
+@pytest.mark.parametrize("mapping", KINDS)
+def test_a_few_partners_among_many_rows_are_found_without_many_others(mapping: MappingKind) -> None:
+    for asked in (None, 0.9):
+        found, true = candidates(20, 400, 0.25, 0)
+        match = matches(unlabelled.decide(found, mapping=mapping, precision=asked))
+        assert true[match].sum() == 20
+        assert match.sum() <= 35
+
+
+def test_a_table_with_too_few_candidates_a_row_to_judge_by_gaps_is_not_silenced() -> None:
+    found, true = candidates(100, 100, 0.25, 18)
+    three = found.at(np.flatnonzero(np.arange(len(found.left)) % 10 < 3))
+    match = matches(unlabelled.decide(three, mapping="one_to_one"))
+    assert true[np.arange(len(true)) % 10 < 3][match].sum() > 90
 
 
 @pytest.mark.parametrize("mapping", KINDS)
@@ -79,7 +107,7 @@ def test_an_asked_precision_is_about_held_and_more_of_it_means_fewer_matches(map
     for precision in (0.5, 0.8, 0.9, 0.95):
         match = matches(unlabelled.decide(found, mapping=mapping, precision=precision))
         assert match.any()
-        assert true[match].mean() > precision - 0.1
+        assert true[match].mean() > precision - 0.05
         assert not (match & ~before).any()
         before = match
 
@@ -91,7 +119,7 @@ def test_an_asked_recall_is_about_held_and_more_of_it_means_more_matches() -> No
         match = matches(unlabelled.decide(found, mapping="one_to_one", recall=recall))
         shares.append(true[match].sum() / 300)
     assert shares == sorted(set(shares))
-    assert shares == pytest.approx([0.3, 0.6, 0.9], abs=0.2)
+    assert shares == pytest.approx([0.3, 0.6, 0.9], abs=0.18)
 
 
 def test_the_threshold_tells_matches_from_others() -> None:
@@ -145,6 +173,22 @@ def test_a_similarity_that_tells_right_from_wrong_is_found_and_used() -> None:
     assert wrong < 0.25 * right[1]
 
 
+def test_attributes_that_tell_right_from_wrong_are_used_and_what_is_unknown_tells_nothing() -> None:
+    found, true = candidates(200, 200, 1.4, 19)
+    rng = np.random.default_rng(20)
+    word = np.where(true, 0.8, 0.2) + 0.1 * rng.normal(size=len(true))
+    word[rng.random(len(true)) < 0.1] = np.nan
+    nothing = np.full(len(true), np.nan)
+    values = np.column_stack([word, word, nothing, rng.random(len(true))]).astype(np.float32)
+    features = Features(("name.words", "name.characters", "year.equal", "record.equal"), values, (1, 1, 1, 1))
+    plain, told = (matches(unlabelled.decide(found, known, mapping="one_to_one")) for known in (None, features))
+    assert true[told].sum() > 1.2 * true[plain].sum()
+    assert true[told].mean() > 0.9
+    unknown = Features(features.names[2:], values[:, 2:], (1, 1))
+    without = unlabelled.decide(found, mapping="one_to_one")
+    assert unlabelled.decide(found, unknown, mapping="one_to_one").probability == pytest.approx(without.probability, abs=1e-3)
+
+
 @pytest.mark.parametrize("mapping", KINDS)
 @pytest.mark.parametrize("rows", [0, 1, 9])
 def test_too_few_rows_say_nothing(rows: int, mapping: MappingKind) -> None:
@@ -183,3 +227,38 @@ def test_a_wish_that_makes_no_sense_is_refused(asked: dict[str, object]) -> None
     found, _ = candidates(20, 0, 0.1, 17)
     with pytest.raises(errors.InvalidParameter):
         unlabelled.decide(found, **asked)  # type: ignore[arg-type]
+
+
+def test_signs_that_are_fair_coins_speak_against_any_match_and_one_that_stands_out_for_it() -> None:
+    rng = np.random.default_rng(21)
+    rows, size = np.repeat(np.arange(300), 8), np.sort(rng.exponential(size=(300, 8)), axis=1)[:, ::-1]
+    fair = rivals.leaning(rows, size.ravel())
+    assert abs(fair.sign.mean()) < 0.2
+    assert fair.any_match() < 0  # type: ignore[operator]
+    assert fair.excess().sum() < 20
+    size[:30, 0] += 8.0
+    some = rivals.leaning(rows, size.ravel())
+    assert some.any_match() > 5  # type: ignore[operator]
+    assert 25 < some.excess().sum() < 45
+    few = rivals.leaning(rows[np.arange(len(rows)) % 8 < 3], size[:, :3].ravel())
+    assert few.any_match() is None
+    assert few.excess().tolist() == [1.0] * 300
+
+
+def test_a_rising_fit_is_the_nearest_one() -> None:
+    assert curves.rising(np.arange(5.0), np.array([1.0, 0, 2, 2, 1]), np.ones(5)) == pytest.approx([0.5, 0.5, 5 / 3, 5 / 3, 5 / 3])
+    rng = np.random.default_rng(22)
+    x, y, weight = rng.integers(0, 40, 200).astype(float), rng.normal(size=200), rng.random(200)
+    fit = curves.rising(x, y, weight)
+    assert (np.diff(fit[np.argsort(x, kind="stable")]) >= -1e-12).all()
+    # Of a least squares fit over a cone the residuals are orthogonal to it, and no rising step is nearer.
+    assert float(weight @ ((y - fit) * fit)) == pytest.approx(0.0, abs=1e-8)
+    for cut in range(40):
+        assert float(weight @ ((y - fit) * (x >= cut))) < 1e-8
+
+
+def test_a_share_is_known_within_a_factor_and_more_is_aimed_for() -> None:
+    sure = curves.share(np.full(1000, 0.96), 1000.0, np.zeros(0), 100_000)
+    assert (sure.value, sure.low, sure.high) == pytest.approx((0.96, 0.92, 0.98), abs=1e-3)
+    assert curves.raised(0.95) == pytest.approx(0.968, abs=1e-3)
+    assert 0.5 < curves.raised(0.5) < 0.7
