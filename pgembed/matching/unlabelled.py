@@ -215,15 +215,17 @@ def _learned(pairs: Floats, decoys: Floats, owner: Ints, leanings: tuple[Leaning
     weight, most = np.ones(len(decoys)), _Most(n, n)
     targets, wrong = pairs[:, 0], decoys[:, 0]
     for columns in (np.delete(np.arange(pairs.shape[1]), [1, 2]), np.arange(pairs.shape[1])):
-        both = np.concatenate([pairs, pairs, decoys])[:, columns]
-        is_match = np.concatenate([np.ones(n), np.zeros(n + len(decoys))])
+        both = np.concatenate([pairs, decoys])[:, columns]
+        logit: Logistic | None = None
         for _ in range(ROUNDS):
             _, likely, _ = _calibrated(targets, wrong, weight, most)
             if len(columns) < pairs.shape[1]:
                 weight = likely[owner]
                 most = _most(likely, leanings, left)
-            logit = Logistic(both, is_match, np.concatenate([likely, 1.0 - likely, weight]), RIDGE)
+            is_match, counts = np.concatenate([likely, np.zeros(len(decoys))]), np.concatenate([np.ones(n), weight])
+            logit = Logistic(both, is_match, counts, RIDGE, start=logit)
             targets, wrong = logit(pairs[:, columns]), logit(decoys[:, columns])
+    assert logit is not None
     return _Learned(logit, *_calibrated(targets, wrong, weight, most))
 
 
