@@ -129,22 +129,25 @@ def test_text_columns_are_embedded_on_the_fly(db: Connection) -> None:
 
 
 def test_with_enough_rows_the_matches_are_those_that_stand_out(db: Connection) -> None:
-    db.execute("CREATE TABLE a (id int PRIMARY KEY, embedding vector(16))")
-    db.execute("CREATE TABLE b (id int PRIMARY KEY, embedding vector(16))")
-    picker = random.Random(2)
-    left = {i: [picker.gauss(0, 1) for _ in range(16)] for i in range(1, 61)}
-    # forty rows have a true partner, a little off; twenty on each side have none
-    right = {i: [x + picker.gauss(0, 0.05) for x in left[i]] for i in range(1, 41)}
-    right |= {i: [picker.gauss(0, 1) for _ in range(16)] for i in range(101, 121)}
-    for table, rows in (("a", left), ("b", right)):
-        with db.cursor() as cursor:
-            cursor.executemany(f"INSERT INTO {table} VALUES (%s, %s::vector)", [(i, str(vector)) for i, vector in rows.items()])
-    for table in "ab":
-        db.execute("SELECT pgembed.adopt_embedding(%s::regclass, 'embedding')", [table])
-    found = db.execute("SELECT (left_row).id, (right_row).id FROM pgembed.semantic_join(NULL::a, NULL::b) WHERE is_match").fetchall()
-    true = [one for one, other in found if one == other]
-    assert len(true) >= 38
-    assert len(found) - len(true) <= 2
+    wrong = []
+    for seed in range(1, 6):
+        picker = random.Random(seed)
+        left = {i: [picker.gauss(0, 1) for _ in range(16)] for i in range(1, 61)}
+        # forty rows have a true partner, a little off; twenty on each side have none
+        right = {i: [x + picker.gauss(0, 0.05) for x in left[i]] for i in range(1, 41)}
+        right |= {i: [picker.gauss(0, 1) for _ in range(16)] for i in range(101, 121)}
+        for side, rows in (("a", left), ("b", right)):
+            table = f"{side}{seed}"
+            db.execute(f"CREATE TABLE {table} (id int PRIMARY KEY, embedding vector(16))")
+            with db.cursor() as cursor:
+                cursor.executemany(f"INSERT INTO {table} VALUES (%s, %s::vector)", [(i, str(vector)) for i, vector in rows.items()])
+            db.execute("SELECT pgembed.adopt_embedding(%s::regclass, 'embedding')", [table])
+        found = db.execute(
+            f"SELECT (left_row).id, (right_row).id FROM pgembed.semantic_join(NULL::a{seed}, NULL::b{seed}) WHERE is_match"
+        ).fetchall()
+        assert len([one for one, other in found if one == other]) >= 38
+        wrong.append(len([one for one, other in found if one != other]))
+    assert sum(wrong) <= 10, wrong
 
 
 def test_two_models_cannot_be_compared(db: Connection) -> None:

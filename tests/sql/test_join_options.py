@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import psycopg
 import pytest
 from cities import Connection, compared, joined, make, mapped
@@ -50,12 +52,33 @@ def test_one_to_one_is_the_mapping_of_all_pairs(places: Connection) -> None:
     assert {pair[:2] for pair in joined(places, ", mapping => 'one_to_one', max_distance => 2")} == mapped(compared(places, 1000))
 
 
-def test_matches_come_first_in_a_one_to_one_mapping(places: Connection) -> None:
+def test_matches_come_first_in_a_one_to_one_mapping(db: Connection) -> None:
+    picker = random.Random(3)
+    left = {n: [picker.gauss(0, 1) for _ in range(16)] for n in range(60)}
+    # forty rows have a partner; what the others are left with is whatever nobody has
+    right = {n: [x + picker.gauss(0, 0.05) for x in left[n]] for n in range(40)} | {
+        n: [picker.gauss(0, 1) for _ in range(16)] for n in range(100, 120)
+    }
+    for table, rows in (("one", left), ("other", right)):
+        db.execute(f"CREATE TABLE {table} (id int PRIMARY KEY, embedding vector(16))")
+        with db.cursor() as cursor:
+            cursor.executemany(f"INSERT INTO {table} VALUES (%s, %s::vector)", [(n, str(vector)) for n, vector in rows.items()])
+        db.execute("SELECT pgembed.adopt_embedding(%s::regclass, 'embedding')", [table])
+    found = db.execute(
+        "SELECT left_key, right_key, is_match FROM pgembed.semantic_join_keys('one', 'other', mapping => 'one_to_one')"
+    ).fetchall()
+    assert len({row[0] for row in found}) == len({row[1] for row in found}) == len(found)
+    assert {row[0] for row in found if row[0] == row[1]} == {str(n) for n in range(40)}
+    assert sum(row[2] for row in found if row[0] == row[1]) >= 38
+    assert sum(row[2] for row in found if row[0] != row[1]) <= 4
+
+
+def test_vectors_drawn_by_lot_have_no_matches(places: Connection) -> None:
     rows = places.execute(
         "SELECT left_key, right_key, is_match FROM pgembed.semantic_join_keys('city', 'capital', mapping => 'one_to_one')"
     ).fetchall()
     assert len({row[0] for row in rows}) == len({row[1] for row in rows}) == len(rows) == 25
-    assert {row[2] for row in rows} == {False}  # the vectors are drawn by lot: no city has a capital that is its own
+    assert {row[2] for row in rows} == {False}
 
 
 @pytest.mark.parametrize("condition", ["l.country = r.country", "l.id < r.id", "l.country = r.country AND l.size <> r.size"])
