@@ -39,7 +39,6 @@ def judge(near: Pairs, back: Pairs | None, metric: Metric, precision: float) -> 
 
     A pair's score is d * (d / next), in logarithms, where next is the distance of the next nearest row (on either side, where pairs
     must be mutual): nearness alone mistakes crowded places for matches, and the ratio alone far-off places.
-    Measured on four benchmarks of entity resolution in tests/benchmarks/bench_joins.py.
     """
     near = _told_apart(near)
     rows_listed = int(near.left.max(initial=-1)) + 1

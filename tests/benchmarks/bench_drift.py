@@ -96,7 +96,7 @@ def drift(rows: int, sample: int, queries: int, quick: bool) -> None:
     titles = [paper["title"] for paper in found[:queries]]
     chance = random.Random(1)
     parts = [part_of(text, chance) for text in papers[queries : queries + sample]]
-    whole = Space("MiniLM", *(corpora._vectors(texts, TEACHER) for texts in (papers, parts, titles)))
+    whole = Space("MiniLM", *(corpora.vectors(texts, TEACHER) for texts in (papers, parts, titles)))
     with tempfile.TemporaryDirectory() as place:
         static = static_model(Path(place), quick)
         distilled = Space("static", *(static.encode(texts).vectors for texts in (papers, parts, titles)))
@@ -146,7 +146,7 @@ def _labelled(name: str, qrels: str, most: int | None) -> lowrank.Labelled | Non
     place = {key: at for at, (key, _) in enumerate(documents)}
     near = {key: [place[one] for one, grade in relevance[key].items() if grade > 0 and one in place] for key, _ in queries}
     asked = [(key, text) for key, text in queries if near[key]][:most]
-    vectors = [corpora._vectors([text for _, text in texts], TEACHER) for texts in (asked, documents)]
+    vectors = [corpora.vectors([text for _, text in texts], TEACHER) for texts in (asked, documents)]
     return lowrank.Labelled(vectors[0], vectors[1], [near[key] for key, _ in asked], [[] for _ in asked])
 
 

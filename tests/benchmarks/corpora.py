@@ -109,11 +109,11 @@ def _read(file: Path) -> list[dict[str, str]]:
 
 def _embedded(name: str, texts: list[str], queries: list[str], examples: list[str], model: str) -> Corpus:
     # in blocks: a larger table takes up what a smaller one has embedded
-    blocks = [_vectors(texts[first : first + ROWS], model) for first in range(0, len(texts), ROWS)]
-    return Corpus(name, texts, np.concatenate(blocks), _vectors(queries, model), _vectors(examples, model))
+    blocks = [vectors(texts[first : first + ROWS], model) for first in range(0, len(texts), ROWS)]
+    return Corpus(name, texts, np.concatenate(blocks), vectors(queries, model), vectors(examples, model))
 
 
-def _vectors(texts: list[str], model: str) -> NDArray[np.float32]:
+def vectors(texts: list[str], model: str) -> NDArray[np.float32]:
     fingerprint = models.info(model).fingerprint
     digest = hashlib.sha256("\0".join([fingerprint, *texts]).encode()).hexdigest()[:24]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pgembed" / "benchmarks"

@@ -1,36 +1,41 @@
-"""How fast a dense join is inside a server: against LATERAL over pgvector's HNSW, against numpy's bare product, and in how much memory.
+"""How fast a join by vectors is, through SQL as people call it: against LATERAL over pgvector's HNSW, and numpy's bare product.
 
-Right side: 63,166 Debian packages as 'name: description'; left side: the bare descriptions of 10,000 of them. Everything is run in turns,
-so that a machine that is busy otherwise slows all alike; what counts is the ratio of the sums.
+Right side: 63,166 Debian packages as 'name: description'; left side: the bare descriptions of 10,000 of them. ``max_distance => 2`` is
+where nothing is left out and nothing is decided: neighbours alone, as LATERAL gives them. Everything is run in turns, so that a machine
+that is busy otherwise slows all alike; what counts is the ratio. LATERAL is at ef_search 40; "compared" is LATERAL without an index.
+Memory is the backend's own (RssAnon, looked at 50 times a second) beyond what it had before the call.
 """
 
 from __future__ import annotations
 
-import os
+import statistics
 import struct
-import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import corpora
-import numpy as np
-import numpy.typing as npt
 import psycopg
+import report
+from join_data import Vectors, made
 
 from pgembed.models import threads
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from joined import FUNCTION
-
-Vectors = npt.NDArray[np.float32]
 Connection = psycopg.Connection[Any]
+Pairs = set[tuple[str, str]]
 
+DIM = 384
+LEFT, LARGE = 10_000, 100_000
+FEW = (1, 5, 20, 50)
 LATERAL = (
-    "SELECT l.id, n.id FROM (SELECT * FROM {left} ORDER BY id LIMIT {rows}) AS l"
+    "SELECT l.id::text, n.id::text FROM {left} AS l"
     " CROSS JOIN LATERAL (SELECT r.id FROM {right} AS r ORDER BY r.embedding <=> l.embedding LIMIT {k}) AS n"
 )
+KEYS = "SELECT left_key, right_key FROM pgembed.semantic_join_keys('{left}', '{right}', k => {k}{options})"
+ROWS = "SELECT (left_row).id::text, (right_row).id::text FROM pgembed.semantic_join(NULL::{left}, NULL::{right}, k => {k}{options})"
+ALL = ", max_distance => 2"
 
 
 def product(left: Vectors, right: Vectors) -> None:
@@ -41,7 +46,7 @@ def product(left: Vectors, right: Vectors) -> None:
 
 
 def store(connection: Connection, table: str, matrix: Vectors) -> None:
-    """A table of vectors, embedded as far as pgembed knows."""
+    """A table of vectors that were made elsewhere."""
     dim = matrix.shape[1]
     connection.execute(f"DROP TABLE IF EXISTS {table}")
     connection.execute(f"CREATE TABLE {table} (id int PRIMARY KEY, embedding vector({dim}))")
@@ -54,125 +59,206 @@ def store(connection: Connection, table: str, matrix: Vectors) -> None:
     connection.execute(f"VACUUM ANALYZE {table}")
 
 
-def turns(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Least seconds of each, all run in turns."""
-    took = dict.fromkeys(runs, float("inf"))
+def turns(runs: dict[str, Callable[[], object]], rounds: int, of: Callable[[Iterable[float]], float] = min) -> dict[str, float]:
+    """Seconds of each, all run in turns: the least of the rounds, or another number of them."""
+    took: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             began = time.perf_counter()
             run()
-            took[name] = min(took[name], time.perf_counter() - began)
-    return took
+            took[name].append(time.perf_counter() - began)
+    return {name: of(seconds) for name, seconds in took.items()}
 
 
-def packages() -> tuple[Vectors, Vectors]:
-    corpus = corpora.packages()
-    descriptions = [text.split(": ", 1)[1] for text in corpus.texts[:10_000]]
-    return corpora._vectors(descriptions, corpora.MODEL), corpus.documents
+class Watch:
+    """What a backend takes, and what other sessions see of its progress, while a block runs."""
+
+    def __init__(self, url: str, pid: int) -> None:
+        self._url, self._pid, self._done = url, pid, threading.Event()
+        self._status = Path("/proc") / str(pid) / "status"
+        self._before = self._anonymous()
+        self._peak, self.seen = self._before, set[tuple[int, int]]()
+        self._thread = threading.Thread(target=self._look)
+
+    def _anonymous(self) -> int | None:
+        try:
+            lines = self._status.read_text(encoding="ascii").splitlines()
+        except OSError:  # a server elsewhere
+            return None
+        return next((int(line.split()[1]) for line in lines if line.startswith("RssAnon")), None)
+
+    def _look(self) -> None:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            for turn in range(1_000_000_000):
+                now = self._anonymous()
+                self._peak = None if now is None or self._peak is None else max(self._peak, now)
+                if turn % 20 == 0:
+                    found = connection.execute("SELECT done, total FROM pgembed.progress WHERE pid = %s", [self._pid]).fetchall()
+                    self.seen.update((done, total) for done, total in found if total)
+                if self._done.wait(0.02):
+                    return
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    @property
+    def megabytes(self) -> float | None:
+        return None if self._peak is None or self._before is None else (self._peak - self._before) / 1024
 
 
-def against_lateral(connection: Connection, left: Vectors, right: Vectors, rounds: int) -> None:
-    """10,000 left rows, k = 1 and 10: exact, at a recall of .995, and LATERAL."""
-    connection.execute("SET hnsw.ef_search = 40")
-
-    def lateral(k: int) -> list[tuple[int, int]]:
-        return connection.execute(LATERAL.format(left="join_left", right="join_right", rows=len(left), k=k)).fetchall()
-
-    def joined(k: int, recall: float) -> list[tuple[int, int]]:
-        return connection.execute(
-            "SELECT l.id, r.id FROM joined('join_left', 'join_right', k => %s, search_recall => %s) AS j,"
-            " unnest(left_places, right_places) AS p (left_place, right_place)"
-            " JOIN join_left AS l ON l.ctid = substring(left_place FROM '\\(.*')::tid"
-            " JOIN join_right AS r ON r.ctid = substring(right_place FROM '\\(.*')::tid",
-            [k, recall],
-        ).fetchall()
-
-    for k in (1, 10):
-        truth = set(joined(k, 1.0))
-        took = turns(
-            {
-                "bare product": lambda: product(left, right),
-                "exact": lambda k=k: joined(k, 1.0),  # type: ignore[misc]
-                "recall .995": lambda k=k: joined(k, 0.995),  # type: ignore[misc]
-                "LATERAL": lambda k=k: lateral(k),  # type: ignore[misc]
-            },
-            rounds,
-        )
-        recalls = {"recall .995": joined(k, 0.995), "LATERAL": lateral(k)}
-        print(f"\n{len(left)} x {len(right)}, k = {k}, reading and both rows' keys included")
-        for name, seconds in took.items():
-            found = len(truth & set(recalls[name])) / len(truth) if name in recalls else 1.0
-            print(
-                f"  {name:14}{seconds:8.2f} s   {took['LATERAL'] / seconds:5.2f} times as fast as LATERAL,"
-                f" {took['bare product'] / seconds:5.2f} of the product's rate, recall {found:.4f}"
-            )
+def pairs(connection: Connection, statement: str, **options: object) -> Pairs:
+    return set(connection.execute(statement.format(left="join_left", right="join_right", **options)).fetchall())  # type: ignore[call-overload]
 
 
-def small(connection: Connection, rounds: int) -> None:
-    """Few left rows: what the choice by cost takes, beside LATERAL with the index and without."""
-    print("\nfew left rows, milliseconds            LATERAL, HNSW   at .95    LATERAL, compared   exact")
-    for rows in (1, 5, 20, 50):
+def show_large(connection: Connection, left: Vectors, right: Vectors, k: int, rounds: int) -> list[report.Promise]:
+    """All left rows: exact, at a recall of .995, with the decision, as keys and as rows; and LATERAL."""
+    asked = {
+        "exact, keys": (KEYS, ALL),
+        "exact, rows": (ROWS, ALL),
+        "search_recall => .995, keys": (KEYS, f"{ALL}, search_recall => 0.995"),
+        "search_recall => .995, rows": (ROWS, f"{ALL}, search_recall => 0.995"),
+        "with its decision, keys": (KEYS, ""),
+        "with its decision, search_recall => .995, keys": (KEYS, ", search_recall => 0.995"),
+        "LATERAL": (LATERAL, ""),
+    }
+    runs: dict[str, Callable[[], object]] = {"numpy's product alone": lambda: product(left, right)}
+    for name, (statement, options) in asked.items():
+        runs[name] = lambda statement=statement, options=options: pairs(connection, statement, k=k, options=options)  # type: ignore[misc]
+    truth = pairs(connection, KEYS, k=k, options=ALL)
+    recalls = {name: len(truth & pairs(connection, *one[:1], k=k, options=one[1])) / len(truth) for name, one in asked.items()}
+    took = turns(runs, rounds)
+    lateral, bare = took["LATERAL"], took["numpy's product alone"]
+    report.show(
+        f"joins_speed_{k}",
+        f"{len(left):,} x {len(right):,} rows of {left.shape[1]} dimensions, k = {k}",
+        ["", "seconds", "times as fast as LATERAL", "of the product's rate", "recall"],
+        [[name, seconds, lateral / seconds, bare / seconds, recalls.get(name)] for name, seconds in took.items()],
+        "reading the tables and sending the keys included; every run in turns, the least of each",
+    )
+    exact, fast = "exact, keys", "search_recall => .995, keys"
+    size = f"k = {k}: {took[exact]:.2f} s; LATERAL {lateral:.2f} s, recall {recalls['LATERAL']:.3f}"
+    return [
+        report.Promise(f"exact, times as fast as LATERAL, k = {k}", 1.8, lateral / took[exact], note=size),
+        report.Promise(f"exact, of numpy's product, k = {k}", 0.7, bare / took[exact], note=f"the product alone {bare:.2f} s"),
+        report.Promise(f"recall .995, times as fast as LATERAL, k = {k}", 4, lateral / took[fast], note=f"{took[fast]:.2f} s"),
+        report.Promise(f"recall .995, recall, k = {k}", 0.995, recalls[fast]),
+    ]
+
+
+def show_few(connection: Connection, rounds: int) -> list[report.Promise]:
+    """Few left rows, where an index or a comparison of all is quick: beside LATERAL with the index and without."""
+    lines: list[list[report.Cell]] = []
+    kept = []
+    for rows in FEW:
         connection.execute("DROP TABLE IF EXISTS join_few")
-        connection.execute(f"CREATE TABLE join_few AS SELECT * FROM join_left ORDER BY id LIMIT {rows}")
+        connection.execute("CREATE TABLE join_few (LIKE join_left INCLUDING ALL)")
+        connection.execute(f"INSERT INTO join_few SELECT * FROM join_left ORDER BY id LIMIT {rows}")
         connection.execute("SELECT pgembed.adopt_embedding('join_few', 'embedding')")
-        connection.execute("ANALYZE join_few")
-        statement = LATERAL.format(left="join_few", right="join_right", rows=rows, k=1)
+        connection.execute("VACUUM ANALYZE join_few")
+        for k in (1, 10):
 
-        def compared(statement: str = statement) -> None:
-            connection.execute("SET enable_indexscan = off")
-            connection.execute(statement)
-            connection.execute("SET enable_indexscan = on")
+            def asked(statement: str, options: str = "", k: int = k) -> Callable[[], Pairs]:
+                text = statement.format(left="join_few", right="join_right", k=k, options=options)
+                return lambda: set(connection.execute(text).fetchall())  # type: ignore[call-overload]
 
-        def joined(recall: float) -> Callable[[], object]:
-            return lambda: connection.execute("SELECT * FROM joined('join_few', 'join_right', search_recall => %s)", [recall])
+            by_index = asked(LATERAL)
 
-        took = turns(
-            {"lateral": lambda s=statement: connection.execute(s), "at": joined(0.95), "compared": compared, "exact": joined(1.0)},  # type: ignore[misc]
-            rounds,
-        )
-        chosen = connection.execute("SELECT took FROM joined('join_few', 'join_right')").fetchone()
-        cells = "".join(f"{1000 * took[name]:14.1f}" for name in ("lateral", "at", "compared", "exact"))
-        print(f"  {rows:3} rows{'':26}{cells}   exact by {chosen[0] if chosen else ''}")
+            def compared(lateral: Callable[[], Pairs] = by_index) -> Pairs:
+                connection.execute("SET enable_indexscan = off")
+                found = lateral()
+                connection.execute("RESET enable_indexscan")
+                return found
+
+            runs: dict[str, Callable[[], Pairs]] = {
+                "LATERAL": by_index,
+                "at .95": asked(KEYS, f"{ALL}, search_recall => 0.95"),
+                "compared": compared,
+                "exact": asked(KEYS, ALL),
+                "decided": asked(KEYS),
+            }
+            truth = runs["compared"]()
+            recalls = [len(truth & runs[name]()) / len(truth) for name in ("LATERAL", "at .95", "exact")]
+            took = turns(dict(runs), rounds, statistics.median)
+            lines.append([f"{rows}, k = {k}", *(1000 * took[name] for name in runs), *recalls])
+            for ours, theirs, what in (("at .95", "LATERAL", "by an index"), ("exact", "compared", "exact")):
+                note = f"{1000 * took[ours]:.1f} ms, LATERAL {1000 * took[theirs]:.1f} ms"
+                name = f"{rows} left {'row' if rows == 1 else 'rows'}, {what}, k = {k}"
+                kept.append(report.Promise(name, 1.0, took[theirs] / took[ours], note=note))
+    report.show(
+        "joins_few",
+        "few left rows, milliseconds, median",
+        [
+            *("left rows", "LATERAL, HNSW", "search_recall => .95", "LATERAL, compared", "exact", "with its decision, exact"),
+            *("recall of LATERAL", "of .95", "of exact"),
+        ],
+        lines,
+    )
+    return kept
 
 
-def large(connection: Connection, rows: int, dim: int = 384) -> None:
-    """As many rows on both sides, in bounded memory."""
-    rng = np.random.default_rng(1)
-    centres = rng.normal(size=(rows // 20, dim))
-    for table in ("join_big_left", "join_big_right"):
-        made = centres[rng.integers(len(centres), size=rows)] + 0.7 * rng.normal(size=(rows, dim))
-        store(connection, table, made.astype(np.float32))
-    for memory in ("256MB", "64MB"):
-        connection.execute("SELECT set_config('pgembed.join_mem', %s, false)", [memory])
-        began = time.perf_counter()
-        found = connection.execute(
-            "SELECT parts, peak, array_length(ranks, 1) FROM joined('join_big_left', 'join_big_right', watch => true)"
-        ).fetchone()
+def show_bounded(connection: Connection, url: str, rows: int, dim: int) -> list[report.Promise]:
+    """As many rows on both sides, into a table, in bounded memory, with progress."""
+    for seed, table in enumerate(("join_big_left", "join_big_right")):
+        store(connection, table, made(rows, dim, seed))
+    lines: list[list[report.Cell]] = []
+    kept = []
+    for megabytes, options, name in (
+        (256, ALL, "exact"),
+        (64, ALL, "exact"),
+        (256, "", "with its decision"),
+    ):
+        # a session of its own, which has joined a little: what Python and numpy take by themselves is no part of a join's memory
+        with psycopg.connect(url, autocommit=True) as other:
+            other.execute("DROP TABLE IF EXISTS join_some, join_pairs")
+            other.execute("CREATE TABLE join_some (LIKE join_big_left INCLUDING ALL)")
+            other.execute("INSERT INTO join_some SELECT * FROM join_big_left LIMIT 500")
+            other.execute("SELECT pgembed.adopt_embedding('join_some', 'embedding')")
+            other.execute(f"SELECT count(*) FROM pgembed.semantic_join_keys('join_some', 'join_some'{options})")
+            other.execute(f"SET pgembed.join_mem = '{megabytes}MB'")
+            began = time.perf_counter()
+            with Watch(url, other.info.backend_pid) as watch:
+                found = other.execute(
+                    f"SELECT pgembed.semantic_join_into('join_pairs', 'join_big_left', 'join_big_right'{options})"
+                ).fetchone()
+            took = time.perf_counter() - began
+            other.execute("DROP TABLE join_some, join_pairs")
         assert found is not None
-        print(
-            f"\n{rows} x {rows}, {dim} dimensions, join_mem {memory}: {time.perf_counter() - began:.1f} s, {found[2]} pairs in"
-            f" {found[0]} parts; the backend's memory grew by {found[1] / 1024:.0f} MB at most, with all pairs' places as Python has them"
-        )
-    connection.execute("RESET pgembed.join_mem")
+        lines.append([f"{name}, join_mem {megabytes}MB", took, found[0], watch.megabytes, len(watch.seen)])
+        kept.append(report.Promise(f"{rows:,} x {rows:,}, {name}: MB", megabytes, watch.megabytes, at_most=True, note=f"{took:.0f} s"))
+        kept.append(report.Promise("... steps of its progress that others saw", 2, len(watch.seen)))
+    report.show(
+        "joins_bounded",
+        f"semantic_join_into of {rows:,} x {rows:,} rows of {dim} dimensions, k = 1",
+        ["", "seconds", "pairs", "MB more at most", "steps of progress seen"],
+        lines,
+        "the backend's own memory, without shared buffers",
+    )
     connection.execute("DROP TABLE join_big_left, join_big_right")
+    return kept
 
 
-def measure(rounds: int = 3, big: int = 100_000) -> None:
-    """All of it; on the server of PGEMBED_URL."""
-    with psycopg.connect(os.environ["PGEMBED_URL"], autocommit=True) as connection:
+def run(url: str, *, quick: bool = False) -> None:
+    """The part of bench_joins.py."""
+    with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pgembed CASCADE")
-        connection.execute(FUNCTION)
-        left, right = packages()
+        connection.execute("SET maintenance_work_mem = '1GB'; SET jit = off; SET hnsw.ef_search = 40")
+        if quick:
+            left, right = made(100, 32, 3), made(2_000, 32, 4)
+        else:
+            corpus = corpora.packages()
+            left = corpora.vectors([text.split(": ", 1)[1] for text in corpus.texts[:LEFT]], corpora.MODEL)
+            right = corpus.documents
         store(connection, "join_left", left)
         store(connection, "join_right", right)
-        connection.execute("SET maintenance_work_mem = '512MB'")
         connection.execute("CREATE INDEX ON join_right USING hnsw (embedding vector_cosine_ops)")
-        against_lateral(connection, left, right, rounds)
-        small(connection, 2 * rounds)
-        if big:
-            large(connection, big)
+        connection.execute("VACUUM ANALYZE join_right")
+        kept = [one for k, rounds in ((1, 3), (10, 2)) for one in show_large(connection, left, right, k, 1 if quick else rounds)]
+        kept += show_few(connection, 2 if quick else 15)
         connection.execute("DROP TABLE join_left, join_right, join_few")
-
-
-if __name__ == "__main__":
-    measure(int(sys.argv[1]) if len(sys.argv) > 1 else 3, int(sys.argv[2]) if len(sys.argv) > 2 else 100_000)
+        kept += show_bounded(connection, url, 1_000 if quick else LARGE, 32 if quick else DIM)
+    report.promises("joins_speed_asked", "speed of semantic_join_keys", kept, "LATERAL at ef_search 40 over pgvector's HNSW index")

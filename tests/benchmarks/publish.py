@@ -14,7 +14,7 @@ from typing import Any
 import report
 
 HERE = Path(__file__).resolve().parent
-PLOTS = ("throughput.png", "memory.png", "codecs.png", "filters.png")
+PLOTS = ("throughput.png", "memory.png", "codecs.png", "filters.png", "joins.png")
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -177,6 +177,77 @@ def filters(place: Path, path: Path) -> bool:
     return True
 
 
+def joins(place: Path, path: Path) -> bool:
+    """Recall of candidates by method, F1 without labels beside plain ways, and speed beside LATERAL: a panel for what there is."""
+    drawn = [
+        (draw, found)
+        for draw, name in ((_recalls, "joins_recall"), (_decided, "joins_decisions"), (_speeds, "joins_speed_1"))
+        if (found := report.kept(place, name))
+    ]
+    if not drawn:
+        return False
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(drawn), figsize=(5.4 * len(drawn), 4.6), layout="constrained", squeeze=False)
+    for panel, (draw, found) in zip(axes[0], drawn, strict=True):
+        draw(panel, found)
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+    return True
+
+
+COLOURS = ("silver", "tab:green", "tab:orange", "tab:purple", "tab:brown", "tab:pink", "tab:olive")
+
+
+def _asked(panel: Any, names: list[str], kept: str) -> None:
+    """Dotted lines where something was asked for."""
+    place = report.folder()
+    found = report.kept(place, kept) if place else None
+    for what, asked, *_ in found["rows"] if found else []:
+        name = what.removesuffix(", k = 1").removesuffix(", records")
+        if name in names:
+            at = names.index(name)
+            panel.plot([at - 0.4, at + 0.4], [float(asked.removeprefix("at least "))] * 2, color="black", linewidth=1.2, linestyle=":")
+
+
+def _grouped(panel: Any, names: list[str], series: dict[str, list[float]], ours: str, kept: str) -> None:
+    """Marks of each series above the names, with what was asked for."""
+    others = iter(COLOURS)
+    for number, (label, values) in enumerate(series.items()):
+        own = label == ours
+        at = [place + 0.09 * (number - (len(series) - 1) / 2) for place in range(len(names))]  # beside each other: many are nearly equal
+        panel.scatter(at, values, s=64 if own else 36, color="tab:blue" if own else next(others), label=label)
+    _asked(panel, names, kept)
+    panel.set_xticks(range(len(names)), names, fontsize=8)
+    panel.grid(axis="y", alpha=0.3)
+    panel.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2, frameon=False)
+
+
+def _recalls(panel: Any, found: dict[str, Any]) -> None:
+    places = [at for at, column in enumerate(found["header"]) if column.endswith(", k = 1")]
+    names = [found["header"][at].removesuffix(", k = 1") for at in places]
+    series = {row[0]: [row[at] for at in places] for row in found["rows"]}
+    ours = found["rows"][-1][0]
+    _grouped(panel, names, series, ours, "joins_recall_asked")
+    panel.set_title("known matches that come first for their left row (dotted: asked)", fontsize=9)
+
+
+def _decided(panel: Any, found: dict[str, Any]) -> None:
+    names = [row[0] for row in found["rows"]]
+    series = {label: [float(row[at].split()[0]) for row in found["rows"]] for at, label in enumerate(found["header"]) if at}
+    _grouped(panel, names, series, "records", "joins_decisions_asked")
+    panel.set_title("F1 of decisions without labels (dotted: asked)", fontsize=9)
+
+
+def _speeds(panel: Any, found: dict[str, Any]) -> None:
+    rows = found["rows"]
+    names = [row[0].replace(", keys", "\nkeys").replace(", rows", "\nrows").replace("its decision, ", "its decision,\n") for row in rows]
+    theirs = ("numpy's product alone", "LATERAL")
+    bars(panel, names, [row[1] for row in rows], f"{found['title']}: seconds", [row[0] not in theirs for row in rows])
+    panel.tick_params(axis="y", labelsize=8)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="into README.md and the plots beside it")
@@ -184,7 +255,7 @@ def main() -> None:
     place = report.folder()
     if place is None:
         parser.exit(2, "PGEMBED_BENCH names no folder\n")
-    drawn = [name for name, draw in zip(PLOTS, (throughput, memory, codecs, filters), strict=True) if draw(place, place / name)]
+    drawn = [name for name, draw in zip(PLOTS, (throughput, memory, codecs, filters, joins), strict=True) if draw(place, place / name)]
     print(f"tables and plots: {place}")
     if options.write:
         for name in drawn:

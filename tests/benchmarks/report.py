@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,43 @@ def show(name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[C
     if place:
         kept = {"title": title, "header": list(header), "rows": [list(row) for row in rows], "note": note}
         (place / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What was asked for, and what came of it.
+
+    Attributes:
+        measured: None where it could not be.
+        at_most: less is better.
+        note: what belongs to the number, such as its interval.
+    """
+
+    what: str
+    asked: float
+    measured: float | None
+    at_most: bool = False
+    note: str = ""
+
+    @property
+    def is_kept(self) -> bool | None:
+        """To as many digits as were asked for."""
+        if self.measured is None:
+            return None
+        digits = max(len(f"{self.asked:g}".partition(".")[2]), 0 if abs(self.asked) >= 100 else 2)
+        measured = round(self.measured, digits)
+        return measured <= self.asked if self.at_most else measured >= self.asked
+
+
+def promises(name: str, title: str, kept: Sequence[Promise], note: str = "") -> None:
+    """A table of what was asked for beside what was measured."""
+    said = {True: "yes", False: "no", None: "not measured"}
+    if not kept:
+        return
+    rows: list[list[Cell]] = [
+        [one.what, f"at {'most' if one.at_most else 'least'} {one.asked:g}", one.measured, said[one.is_kept], one.note] for one in kept
+    ]
+    show(name, title, ["", "asked", "measured", "kept", "and"], rows, note)
 
 
 def written(cell: Cell) -> str:

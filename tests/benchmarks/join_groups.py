@@ -1,6 +1,6 @@
 """Groups of rows: duplicates, labels and topics on real texts, and columns that could be joined, each beside a plain way.
 
-A script, not a test: ``python tests/benchmarks/bench_grouping.py [--rows 20000] [--quick]``. Duplicates are planted in Debian's package
+Duplicates are planted in Debian's package
 descriptions and arXiv's titles: a twentieth of the rows a second time, and some a third, with one to three changes (letters wrong, words
 in another order, other punctuation or case). A pair is right where it was planted, or has the same words. Labels are arXiv's archives and
 its largest categories, described in a few words; the plain way takes the nearest description. Topics are compared with categories by
@@ -9,18 +9,18 @@ normalised mutual information, beside a plain k-means.
 
 from __future__ import annotations
 
-import argparse
 import random
 import re
-import resource
 import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import corpora
+import join_data
 import numpy as np
 import numpy.typing as npt
+import report
 
 from pgembed import demo, lexical, models
 from pgembed.codecs import kmeans
@@ -28,6 +28,7 @@ from pgembed.grouping import duplicates, labels, topics
 
 SEEDS = (0, 1, 2)
 SHARE = 0.05
+PAPERS = 20_000
 ARCHIVES = {
     "astro-ph": "astrophysics: stars, galaxies, planets, cosmology",
     "cond-mat": "condensed matter physics: superconductors, magnetism, materials, statistical mechanics",
@@ -160,23 +161,33 @@ def pairwise(texts: Sequence[str], rows: Sequence[int], found: duplicates.Cluste
 
 def show_duplicates(sources: dict[str, list[str]], sizes: Sequence[int]) -> None:
     """Pairwise F1 of one setting, without labels."""
-    print("\nduplicates, without labels; 'expected' is the precision that deduplicate itself says, for 0.95 asked")
-    heads = ("rows", "seed", "precision", "expected", "recall", "F1", "seconds", "peak MB")
-    print(f"  {'':14}" + "".join(f"{head:>11}" for head in heads))
+    lines: list[list[report.Cell]] = []
+    worst: dict[int, tuple[float, str]] = {}
     for rows in sizes:
         for name, texts in sources.items():
             for seed in SEEDS if rows == sizes[0] else SEEDS[:1]:
                 if rows > len(texts):
                     continue
                 made, which = planted(texts, rows, seed)
-                start = time.perf_counter()
+                growth, start = join_data.Growth(), time.perf_counter()
                 found = duplicates.deduplicate(made)
                 took = time.perf_counter() - start
                 precision, recall = pairwise(made, which, found)
                 f1 = 2 * precision * recall / max(1e-9, precision + recall)
-                expected = "-" if found.line.precision is None else f"{found.line.precision:.3f}"
-                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-                print(f"  {name:14}{rows:>11}{seed:>11}{precision:>11.3f}{expected:>11}{recall:>11.3f}{f1:>11.3f}{took:>11.1f}{peak:>11}")
+                what = f"{name}, {len(made):,} rows, seed {seed}"
+                lines.append([what, precision, found.line.precision, recall, f1, took, growth.megabytes])
+                worst[rows] = min(worst.get(rows, (2.0, "")), (f1, f"{what}: {took:.0f} s"))
+    report.show(
+        "joins_duplicates",
+        f"planted duplicates ({SHARE:.0%} of the rows), without labels",
+        ["", "precision", "expected of itself", "recall", "F1", "seconds", "MB more at most"],
+        lines,
+        "0.95 is asked for; arrays only",
+    )
+    kept = [
+        report.Promise(f"{rows:,} rows and their duplicates", 0.95, f1, note=f"the lowest: {note}") for rows, (f1, note) in worst.items()
+    ]
+    report.promises("joins_duplicates_asked", "pairwise F1 of duplicates, one setting for all", kept)
 
 
 def shown(label: npt.NDArray[Any], truth: npt.NDArray[Any], n: int) -> str:
@@ -188,9 +199,7 @@ def shown(label: npt.NDArray[Any], truth: npt.NDArray[Any], n: int) -> str:
 def show_labels(papers: Sequence[dict[str, str]], vectors: npt.NDArray[np.float32]) -> None:
     """Accuracy of classify beside the nearest description's."""
     model = models.load(corpora.MODEL)
-    print("\nlabels: accuracy / mean over labels; described in a sentence, or by words (cut at commas)")
-    heads = ("nearest description", "classify", "confident", "of these right")
-    print(f"  {'':26}" + "".join(f"{head:>22}" for head in heads))
+    lines: list[list[report.Cell]] = []
     for column, known in (("archive", ARCHIVES), ("primary_category", CATEGORIES)):
         names = list(known)
         place = {name: position for position, name in enumerate(names)}
@@ -204,9 +213,22 @@ def show_labels(papers: Sequence[dict[str, str]], vectors: npt.NDArray[np.float3
             plain = (mine @ described.T).argmax(axis=1)
             found = labels.classify(mine, words)
             sure = found.is_confident
-            cells = (shown(plain, truth, len(names)), shown(found.label, truth, len(names)), f"{sure.mean():.3f}")
-            print(f"  {f'{len(names)} {column}, {how}':26}" + "".join(f"{cell:>22}" for cell in cells), end="")
-            print(f"{(found.label[sure] == truth[sure]).mean():>22.3f}")
+            lines.append(
+                [
+                    f"{len(names)} {column}, {how}",
+                    shown(plain, truth, len(names)),
+                    shown(found.label, truth, len(names)),
+                    float(sure.mean()),
+                    float((found.label[sure] == truth[sure]).mean()),
+                ]
+            )
+    report.show(
+        "joins_classify",
+        f"labels by their description, {len(papers):,} papers: accuracy / its mean over the labels",
+        ["", "nearest description", "classify", "confident", "of these right"],
+        lines,
+        "described in a sentence, or by words (cut at commas)",
+    )
 
 
 def nmi(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> float:
@@ -225,8 +247,7 @@ def nmi(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> float:
 def show_topics(papers: Sequence[dict[str, str]], vectors: npt.NDArray[np.float32]) -> None:
     """Mutual information with categories, and time, beside plain k-means of all dimensions."""
     truth = np.unique([paper["primary_category"] for paper in papers], return_inverse=True)[1]
-    print(f"\ntopics of {len(papers)} papers: NMI with {truth.max() + 1} categories / seconds")
-    print(f"  {'n':10}{'topics':>18}{'plain k-means':>18}")
+    lines: list[list[report.Cell]] = []
     for n in (None, 10, 20, 40):
         start = time.perf_counter()
         found = topics.find(vectors, n)
@@ -235,40 +256,38 @@ def show_topics(papers: Sequence[dict[str, str]], vectors: npt.NDArray[np.float3
         count = len(found.centres)
         plain = kmeans.assign(vectors, kmeans.kmeans(vectors, count, np.random.default_rng(1), 30))[0].astype(np.int64)
         plainly = time.perf_counter() - start
-        cells = (f"{nmi(found.topic, truth):.3f} / {took:.1f}", f"{nmi(plain, truth):.3f} / {plainly:.1f}")
-        print(f"  {f'{count} chosen' if n is None else str(n):10}" + "".join(f"{cell:>18}" for cell in cells))
+        lines.append([f"{count}, chosen" if n is None else str(n), nmi(found.topic, truth), took, nmi(plain, truth), plainly])
+    report.show(
+        "joins_topics",
+        f"topics of {len(papers):,} papers: mutual information with {truth.max() + 1} categories, normalised",
+        ["topics", "pgembed", "seconds", "plain k-means", "seconds"],
+        lines,
+    )
     found = topics.find(vectors, 12)
     named = topics.words([paper["abstract"] for paper in papers], found.topic, 12, 6)
-    for size, words in zip(found.sizes.tolist(), named, strict=True):
-        print(f"  {size:>6}  {', '.join(words)}")
+    sized = [[", ".join(words), size] for size, words in zip(found.sizes.tolist(), named, strict=True)]
+    report.show("joins_topic_words", "twelve topics by their words", ["words", "papers"], sized)
 
 
-def main() -> None:
-    """Run what the arguments ask for."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rows", type=int, default=20_000, help="rows that duplicates are planted in (default: %(default)s)")
-    parser.add_argument("--large", type=int, default=100_000, help="rows of the large table (default: %(default)s)")
-    parser.add_argument("--papers", type=int, default=20_000, help="papers to label (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
-    options = parser.parse_args()
-    if options.quick:
-        options.rows, options.large = 1_000, 0
+def run(*, quick: bool = False) -> None:
+    """The part of bench_joins.py."""
     packages = [(name, description) for name, _, _, _, description in demo.debian_packages()]
-    sources = {
-        "packages": [f"{name}: {description}" for name, description in packages],
-        "descriptions": list(dict.fromkeys(description for _, description in packages)),
-    }
+    sources = {}
+    if packages:
+        sources = {
+            "packages": [f"{name}: {description}" for name, description in packages],
+            "descriptions": list(dict.fromkeys(description for _, description in packages)),
+        }
     has_papers = (corpora.DATA / "tables" / "arxiv").is_dir()
-    if has_papers:
+    if has_papers and not quick:
         sources["titles"] = [re.sub(r"\s+", " ", paper["title"]) for paper in corpora.arxiv_rows(132_000)[0]]
-    show_duplicates(sources, [options.rows, options.large] if options.large else [options.rows])
-    if options.quick or not has_papers:
+    if not sources:
+        print("skipped: needs Debian's package catalogue or the arXiv tables, and there is neither")
+        raise SystemExit(0)
+    show_duplicates(sources, [1_000] if quick else [20_000, 100_000])
+    if quick or not has_papers:
         return
-    papers = corpora.arxiv_rows(corpora.ROWS)[0][: options.papers]
-    vectors = corpora.papers().documents[: options.papers]
+    papers = corpora.arxiv_rows(corpora.ROWS)[0][:PAPERS]
+    vectors = corpora.papers().documents[:PAPERS]
     show_labels(papers, vectors)
     show_topics(papers, vectors)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,6 @@
 """Decisions about pairs without labels: F1, and what an asked precision achieves, on four benchmarks of entity resolution.
 
-A script, not a test: ``python tests/benchmarks/bench_decisions.py [--quick] [--data DIR]``. The tables are those of bench_joins.py. The
-labels are only used here, to count.
+The labels are only used here, to count.
 
 Protocol. Accepting every one-to-one pair passes any test on labelled pairs alone, so rows are made that have no partner. A left row is
 known if a pair of it is labelled as a match in train or valid. Of the known left rows half are drawn (seeds 0, 1 and 2), and all right
@@ -12,42 +11,31 @@ counts if its left row is known: right if it is labelled as a match, else wrong;
 Pairs of left rows without such labels are ignored. Recall counts the labelled matches whose right row is still there. F1 is that of these
 two.
 
-Full tables are reported beside it, for an asked precision of 0.95; there every known row has its partners.
+Full tables are reported beside it, for an asked precision of 0.95; there every known row has its partners. So is what a join decides
+that is asked for nothing else: by vectors alone, where many left rows may match one right row.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
 from dataclasses import dataclass
-from pathlib import Path
 
+import join_data
 import numpy as np
 import numpy.typing as npt
-from bench_joins import MODEL, labels
-from report import Cell, show
+from join_data import Side
+from report import Cell, Promise, promises, show
 
-from pgembed import models
-from pgembed.joins import hybrid
+from pgembed.joining.candidates import as_candidates
+from pgembed.joins import hybrid, neighbours
 from pgembed.joins.hybrid import Candidates
 from pgembed.matching import Decision, attributes, unlabelled
 from pgembed.matching.attributes import Attribute, Features
 
-DATASETS = {"abt_buy": "Abt-Buy", "amazon_google": "Amazon-Google", "dblp_acm": "DBLP-ACM", "fodors_zagats": "Fodors-Zagats"}
 SEEDS = (0, 1, 2)
 AT_LEAST = {"abt_buy": 0.94, "amazon_google": 0.66, "dblp_acm": 0.993, "fodors_zagats": 0.97}
 MARGIN = 0.05  # of the simplest rule there is, for comparison
 ASKED = 0.95
 K = 10
-
-
-@dataclass(frozen=True)
-class Table:
-    """Texts, vectors and columns of one side."""
-
-    texts: list[str]
-    columns: dict[str, list[str | None]]
-    vectors: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -69,20 +57,13 @@ class Counted:
         return 2 * self.right / (self.told + self.there)
 
 
-def read(model: models.Model, path: Path) -> Table:
-    """A table's records as texts, with their embeddings."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    texts = [" ".join(value for name, value in row.items() if name != "id" and value) for row in rows]
-    columns = {name: [row[name] or None for row in rows] for name in rows[0] if name != "id"}
-    return Table(texts, columns, model.encode(texts).vectors)
-
-
-def compared(left: Table, right: Table, found: Candidates, kept: npt.NDArray[np.int64]) -> Features:
+def compared(left: Side, right: Side, found: Candidates, kept: npt.NDArray[np.int64]) -> Features:
     """The candidates' attributes compared, numbers as numbers."""
     several = []
-    for name, column in left.columns.items():
-        values: list[list[str | None]] = [column, [right.columns[name][row] for row in kept]]
+    for name in left.rows[0]:
+        if name == "id":
+            continue
+        values = [[row[name] or None for row in left.rows], [right.rows[place][name] or None for place in kept.tolist()]]
         try:
             numbers = [[None if value is None else float(value) for value in side] for side in values]
             several.append(Attribute(name, "number", *numbers))
@@ -98,9 +79,15 @@ def removed(true: set[tuple[int, int]], seed: int) -> set[int]:
     return {right for left, right in true if left in half}
 
 
-def candidates(left: Table, right: Table, gone: set[int]) -> tuple[Candidates, npt.NDArray[np.int64]]:
-    """Candidates without some right rows, and the right rows' positions in the whole table."""
+def candidates(left: Side, right: Side, gone: set[int], *, dense: bool = False) -> tuple[Candidates, npt.NDArray[np.int64]]:
+    """Candidates without some right rows, and the right rows' positions in the whole table.
+
+    Args:
+        dense: by vectors alone.
+    """
     kept = np.array([row for row in range(len(right.texts)) if row not in gone])
+    if dense:
+        return as_candidates(neighbours.nearest(left.vectors, right.vectors[kept], K), "cosine"), kept
     found = hybrid.candidates(left.texts, [right.texts[row] for row in kept], left.vectors, right.vectors[kept], K)
     return found, kept
 
@@ -143,29 +130,18 @@ def spread(values: list[float]) -> str:
     return mean if len(values) < 3 else f"{mean} ±{4.303 * np.std(values, ddof=1) / len(values) ** 0.5:.3f}"
 
 
-def main() -> None:
-    """Both tables."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    parser.add_argument("--data", type=Path, default=beside, help="folder of the data")
-    parser.add_argument("--quick", action="store_true", help="the smallest tables and one seed, to see that it runs")
-    options = parser.parse_args()
-    if not (options.data / "er").is_dir():
-        parser.exit(0, f'\nskipped: no data in "{options.data / "er"}"\n')
-    if MODEL not in {info.name for info in models.installed()}:
-        parser.exit(1, f"not installed: {MODEL}; python -m pgembed.models.conversion.convert does it\n")
-    model = models.load(MODEL)
-    seeds = SEEDS[:1] if options.quick else SEEDS
+def run(*, quick: bool = False) -> None:
+    """The part of bench_joins.py."""
+    seeds = SEEDS[:1] if quick else SEEDS
     f1s: list[list[Cell]] = []
     asked: list[list[Cell]] = []
-    for dataset, name in DATASETS.items():
-        if options.quick and dataset != "fodors_zagats":
-            continue
-        left, right = (read(model, options.data / "er" / dataset / f"table{side}.csv") for side in "AB")
-        true = labels(options.data / "er" / dataset)
+    kept_promises = []
+    for tables in join_data.tables(quick=quick):
+        left, right, true = tables.left, tables.right, set(tables.matches)
         none, margin, best, of_texts, of_records = [], [], [], [], []
         for seed in (*seeds, None):
-            found, kept = candidates(left, right, set() if seed is None else removed(true, seed))
+            gone = set() if seed is None else removed(true, seed)
+            found, kept = candidates(left, right, gone)
             records = compared(left, right, found, kept)
             if seed is not None:
                 none.append(counted(found, kept, by_margin(found, -np.inf), true).f1)
@@ -173,34 +149,38 @@ def main() -> None:
                 best.append(best_known_afterwards(found, kept, true))
                 of_texts.append(counted(found, kept, matches(unlabelled.decide(found, mapping="one_to_one")), true).f1)
                 of_records.append(counted(found, kept, matches(unlabelled.decide(found, records, mapping="one_to_one")), true).f1)
+            rows = "all rows" if seed is None else f"half removed, seed {seed}"
             for what, features in (("texts", None), ("records", records)):
                 decision = unlabelled.decide(found, features, mapping="one_to_one", precision=ASKED)
-                counts, estimate = counted(found, kept, matches(decision), true), decision.precision
-                asked.append(
-                    [
-                        f"{name}, {what}, {'all rows' if seed is None else f'half removed, seed {seed}'}",
-                        f"{counts.precision:.3f}",
-                        "" if estimate is None else f"{estimate.value:.3f}",
-                        "" if estimate is None else f"{estimate.low:.3f} to {estimate.high:.3f}",
-                        f"{counts.right / counts.there:.3f}",
-                    ]
-                )
-        f1s.append([name, spread(none), spread(margin), spread(best), spread(of_texts), spread(of_records), f"{AT_LEAST[dataset]:.3f}"])
+                asked.append(precision(f"{tables.shown}, {what}, {rows}", decision, found, kept, true))
+            near = candidates(left, right, gone, dense=True)[0]
+            decision = unlabelled.decide(near, mapping="many", precision=ASKED)
+            asked.append(precision(f"{tables.shown}, vectors and many, {rows}", decision, near, kept, true))
+        f1s.append([tables.shown, spread(none), spread(margin), spread(best), spread(of_texts), spread(of_records)])
+        for what, values in (("texts", of_texts), ("records", of_records)):
+            by_seed = ", ".join(f"{one:.3f}" for one in values)
+            name = f"{tables.shown}, {what}"
+            kept_promises.append(Promise(name, AT_LEAST[tables.name], float(np.mean(values)), note=f"by seed {by_seed}"))
+    protocol = "half of the known left rows without their partners, one to one"
     show(
-        "decisions",
-        "F1 of decisions without labels, one to one, half of the known left rows without their partners",
-        ["", "no threshold", f"margin of {MARGIN}", "best threshold, known afterwards", "texts", "records", "at least"],
+        "joins_decisions",
+        f"F1 of decisions without labels, {protocol}",
+        ["", "no threshold", f"margin of {MARGIN}", "best threshold, known afterwards", "texts", "records"],
         f1s,
         "mean over the seeds with its 95 % interval",
     )
+    promises("joins_decisions_asked", f"F1 without labels, one setting for all, mean of {len(seeds)} seeds", kept_promises)
     show(
-        "decisions_precision",
-        f"Precision of the matches where {ASKED} was asked for",
+        "joins_decisions_precision",
+        f"precision of the matches where {ASKED} was asked for, without labels",
         ["", "achieved", "estimated", "95 % interval", "recall achieved"],
         asked,
-        "pairs of rows without labels are ignored; some of them are matches",
+        "one to one but where many is said; pairs of rows without labels are ignored; some of them are matches",
     )
 
 
-if __name__ == "__main__":
-    main()
+def precision(name: str, decision: Decision, found: Candidates, kept: npt.NDArray[np.int64], true: set[tuple[int, int]]) -> list[Cell]:
+    """What was achieved beside what was estimated."""
+    counts, estimate = counted(found, kept, matches(decision), true), decision.precision
+    span = "" if estimate is None else f"{estimate.low:.3f} to {estimate.high:.3f}"
+    return [name, counts.precision, None if estimate is None else estimate.value, span, counts.right / counts.there]
