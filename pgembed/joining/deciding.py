@@ -195,6 +195,8 @@ def _unlabelled(every: Candidates, options: Options, features: Features | None) 
     """What is said of each candidate without labels."""
     from pgembed.matching import unlabelled
 
+    if len(set(every.left.tolist())) < unlabelled.FEWEST_ROWS:
+        return _undecided(len(every))
     mapping = cast("MappingKind", options.mapping)
     return unlabelled.decide(every, features, mapping=mapping, precision=options.precision, recall=options.recall)
 

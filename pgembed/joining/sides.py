@@ -116,9 +116,10 @@ def look(db: Database, target: str | None, which: str, options: Options, form: F
     table, known = columns.table(db, target)
     if table.relkind not in _WORDS:
         raise errors.WrongObjectType(f'"{table.name}" is not a table or a view', hint="Join a table, a view or a materialized view.")
-    kinds = types(db, table)
+    column = _embedded(db, table, known, name, bool(options.attributes))
+    # what of a stored vector alone is compared asks for no other column
+    kinds = types(db, table) if column is None or options.attributes or _reads(column) else {}
     attributes = tuple(_attribute(table, kinds, names[0], names[which == "right"], alias) for names in options.attributes)
-    column = _embedded(db, table, known, name, bool(attributes))
     if column is not None:
         column.one_vector("semantic_join()")
         table = column.table
@@ -233,12 +234,15 @@ def _joined(texts: Sequence[str]) -> str:
     return f"pg_catalog.concat_ws(' ', {', '.join(texts)})"
 
 
-def _source_words(column: Column, kinds: dict[str, tuple[str, str]], alias: str) -> str | None:
-    """The columns that the source of an embedded column reads; the source itself is its owner's, and the caller evaluates nothing of it."""
+def _reads(column: Column) -> tuple[str, ...]:
+    """The columns that the source of an embedded column reads, where it is known to read some alone."""
     function = column.source_function
-    if function is None or function.columns is None or column.home is not None:
-        return None
-    read = [name for name in function.columns if name in kinds]
+    return () if function is None or function.columns is None or column.home is not None else function.columns
+
+
+def _source_words(column: Column, kinds: dict[str, tuple[str, str]], alias: str) -> str | None:
+    """The same as one text; the source itself is its owner's, and the caller evaluates nothing of it."""
+    read = [name for name in _reads(column) if name in kinds]
     return _joined([f"{alias}.{quote(name)}::pg_catalog.text" for name in read]) if read else None
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # What a decision looks at of each left row, whatever k is.
 DEPTH = 10
+# Of fewer left rows nothing can be decided, see `pgembed.matching.unlabelled`.
+FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,9 @@ def request(db: Database, prepared: Prepared) -> Request:
         memory=memory.bound(db),
         encode=prepared.encode(db),
         show=prepared.show,
+        # nothing can be said of so few rows, so nothing is looked at for it
+        few=0 if drawn else FEWEST,
+        k_few=options.k or DEPTH,
     )
 
 
