@@ -109,6 +109,13 @@ def prepare(db: Database, left: str | None, right: str | None, form: Form, optio
     dense = options.candidates != "lexical"
     metric = _metric(one, other) if dense else "cosine"
     model = _model(db, one, other) if dense else None
+    chunked = [side for side in (one, other) if side.source.chunks is not None]
+    if chunked and (options.candidates == "hybrid" or options.not_equal):
+        what = "candidates => 'hybrid'" if options.candidates == "hybrid" else "not_equal"
+        raise errors.NotSupported(
+            f"{chunked[0].label} is over chunks, and {what} needs one vector for each row",
+            hint="Join by candidates => 'dense', where rows are as near as their nearest chunks; or add a second column without chunk_tokens.",
+        )
     if options.candidates != "dense":
         for side in (one, other):
             if side.words is None:
@@ -126,6 +133,9 @@ def strategies(db: Database, prepared: Prepared) -> list[tuple[str, str]]:
     """What a join of vectors could do, the cheapest first, for `pgembed.explain_join`."""
     if prepared.options.candidates != "dense":
         return []
+    if any(side.source.chunks is not None for side in (prepared.left, prepared.right)):
+        told = "product of all chunks, folded to the rows that they are of"
+        return [("strategy", told), ("memory", f"{memory.SETTING} is {memory.shown(memory.bound(db))}")]
     found = execution.choices(db, streaming.request(db, prepared))
     told = []
     for place, one in enumerate(found):
@@ -193,10 +203,12 @@ def find(db: Database, prepared: Prepared, *, words: bool = False) -> Found:
             depth = len(right) if len(left) * len(right) <= LISTED else DEEP
         candidates = passing(search, depth, refused, lambda rows: asking.listing(rows, groups))
     else:
+        if options.mapping == "one_to_one" and search.is_folded:
+            depth = len(right) if len(left) * len(right) <= LISTED else DEEP
         candidates = search.nearest(depth)
         if by_vectors and search.hub != "none":
             candidates = united(candidates, turned(search.turned().nearest(DEPTH)), len(right))
-        elif by_vectors and options.mapping == "one_to_one":
+        elif by_vectors and options.mapping == "one_to_one" and not search.is_folded:
             candidates = united(candidates, search.mapped(), len(right))
     if by_vectors and search.hub != "none":
         candidates = corrected(candidates, len(right), search.hub)
@@ -294,6 +306,7 @@ def _check_memory(db: Database, prepared: Prepared, words: bool) -> None:
     most = memory.bound(db)
     rows = [costs.estimated(db, replace(side.source, column=side.embedded)) for side in (prepared.left, prepared.right)]
     dims = [side.embedded.dim for side in (prepared.left, prepared.right) if side.embedded is not None and side.embedded.dim]
+    rows = [max(one, side.lines) for one, side in zip(rows, (prepared.left, prepared.right), strict=True)]
     row = memory.ROW + (4 * (dims[0] if dims else costs.DIMENSIONS) if prepared.options.candidates != "lexical" else 0) + TEXT * words
     pairs = rows[0] * min(max(prepared.options.k or DEPTH, DEPTH), rows[1]) * memory.PAIR
     # statistics may be old, and a condition leaves fewer

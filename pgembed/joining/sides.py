@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from pgembed import columns, errors, viewed
 from pgembed.changing import pinning
 from pgembed.codes import catalogue as code_room
-from pgembed.columns import Column, Table, quote
+from pgembed.columns import Chunks, Column, Table, quote
 from pgembed.database import Database
 from pgembed.joining.options import Options
 from pgembed.joining.sources import Source, table_place
@@ -82,6 +82,12 @@ class Side:
         return _WORDS.get(self.table.relkind, "table")
 
     @property
+    def lines(self) -> float:
+        """How many chunks there are, as PostgreSQL last counted them; negative where rows have none, or nobody has counted."""
+        chunks = None if self.embedded is None or self.source.chunks is None else self.embedded.chunks
+        return -1.0 if chunks is None else chunks.lines
+
+    @property
     def by_ctid(self) -> bool:
         """Whether a row's place is a table and a ctid, not the row as text."""
         return self.table.relkind in "rpm"
@@ -121,13 +127,16 @@ def look(db: Database, target: str | None, which: str, options: Options, form: F
     kinds = types(db, table) if column is None or options.attributes or _reads(column) else {}
     attributes = tuple(_attribute(table, kinds, names[0], names[which == "right"], alias) for names in options.attributes)
     if column is not None:
-        column.one_vector("semantic_join()")
         table = column.table
     else:
         table = keyed(db, table)
     key = table.key_text(alias) if table.keys else None
     words = _joined([one.sql for one in attributes]) if attributes else None
-    if column is not None:
+    chunks = None
+    if column is not None and column.chunks is not None:
+        label, vector, text, chunks = column.label, None, None, _of_chunks(column, column.chunks, alias)
+        words = words or _source_words(column, kinds, alias)
+    elif column is not None:
         label, vector, text = column.label, f"{alias}.{column.sql}{_as_vector(column)}", None
         words = words or _source_words(column, kinds, alias)
     elif name is not None:
@@ -139,8 +148,8 @@ def look(db: Database, target: str | None, which: str, options: Options, form: F
     place = key or "" if form == "keys" else bare(table, which).place
     # an index answers for a table's own column alone, and does not look for more where policies hide what it found
     hidden = db.execute("SELECT pg_catalog.row_security_active($1) AS hidden", ["pg_catalog.oid"], [table.oid])[0]["hidden"]
-    indexed = column if column is not None and column.home is None and not hidden else None
-    source = Source(table.sql, alias, place, vector, text, column=indexed, rows=-1.0 if column is None else column.rows)
+    indexed = column if column is not None and column.home is None and chunks is None and not hidden else None
+    source = Source(table.sql, alias, place, vector, text, column=indexed, rows=-1.0 if column is None else column.rows, chunks=chunks)
     side = Side(which, table, label, source, column, key, words, attributes)
     if form == "keys" and key is None:
         raise side.no_key()
@@ -264,6 +273,14 @@ def _must_be_text(db: Database, table: Table, known: Sequence[Column], kinds: di
             f'column "{name}" of {word} "{table.name}" holds vectors of an unknown model',
             hint=adopt if table.relkind in "rpm" else "Join the table that has them, or a view that shows its embedded column as it is.",
         )
+
+
+def _of_chunks(column: Column, chunks: Chunks, alias: str) -> str:
+    """SQL of the vectors of a row's chunks, one behind the other; NULL where it has none."""
+    lines = f"{alias}_chunk"
+    sent = f"{column.vector_schema}.vector_send({lines}.{column.sql}{_as_vector(column)})"
+    of_row = chunks.of_row(lines, alias, [name for name, _ in column.table.keys])
+    return f"(SELECT pg_catalog.string_agg({sent}, ''::pg_catalog.bytea) FROM {chunks.sql} AS {lines} WHERE {of_row})"
 
 
 def _as_vector(column: Column) -> str:

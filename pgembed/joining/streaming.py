@@ -42,7 +42,8 @@ def serves(prepared: Prepared) -> bool:
     options, asked = prepared.options, prepared.conditions
     itself = prepared.same and (asked.left.source.where != "" or asked.right.source.where != "")
     by_itself = options.mapping == "many" or (options.mapping == "mutual" and options.is_drawn)
-    plain = options.candidates == "dense" and not options.compares_texts and options.hub_correction in ("auto", "none")
+    chunked = asked.left.source.chunks is not None or asked.right.source.chunks is not None
+    plain = options.candidates == "dense" and not chunked and not options.compares_texts and options.hub_correction in ("auto", "none")
     # which rows of a side of texts take no part is known only when they are read
     whole = options.join_type == "inner" or asked.left.source.text is None
     return plain and by_itself and whole and not asked.rest and not itself and (options.k is not None or options.is_drawn)
