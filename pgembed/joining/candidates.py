@@ -100,9 +100,7 @@ class Search:
         """Whether rows of a side have several vectors."""
         return self.left.owners is not None or self.right.owners is not None
 
-    def _folded(
-        self, left: Vectors, right: Vectors, k: int | None, allowed: tuple[Ints, Ints] | None, max_distance: float | None
-    ) -> Pairs:
+    def _folded(self, left: Vectors, right: Vectors, k: int | None, allowed: tuple[Ints, Ints] | None, max_distance: float | None) -> Pairs:
         """`nearest` where rows have several vectors: of the nearest of these."""
         from pgembed.joins import folding
 

@@ -13,7 +13,7 @@ from pgembed.joining.sides import Kind, Side
 from pgembed.rows import PAGE, PAGE_BYTES
 
 if TYPE_CHECKING:
-    from pgembed.joins.neighbours import Ints, Vectors
+    from pgembed.joins.neighbours import Floats, Ints, Vectors
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Loaded:
         keys: [] where nobody asked.
         attributes: of each attribute its values as text.
         alone: places of the other rows, where a join must give them too.
+        hubness: of each row, NaN where it has none; None where no column was named.
         owners: of each vector the row that it is of; None where a row has one.
     """
 
@@ -41,6 +42,7 @@ class Loaded:
     attributes: list[list[str | None]]
     alone: list[str]
     owners: Ints | None = None
+    hubness: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.places)
@@ -83,6 +85,7 @@ def load(
         "words": side.words if words else None,
         "key": side.key if keys else None,
         "grp": source.group,
+        "hubness": side.hubness if dense else None,
         **{f"attribute{position}": one.value(kind) for position, (one, kind) in enumerate(zip(side.attributes, kinds, strict=True))},
     }
     columns = {name: expression for name, expression in known.items() if expression is not None}
@@ -132,6 +135,7 @@ class _Read:
         self.texts: list[str] = []
         self.groups: list[str] = []
         self.keys: list[str] = []
+        self.hubness: list[float | None] | None = None
         self.attributes: list[list[str | None]] = [[] for _ in range(attributes)]
         self.parts: list[Vectors] = []
 
@@ -154,6 +158,8 @@ class _Read:
         for name, kept in (("text", self.made), ("grp", self.groups), ("key", self.keys)):
             if name in columns:
                 kept += [columns[name][i] for i in rows]
+        if "hubness" in columns:
+            self.hubness = (self.hubness or []) + [columns["hubness"][i] for i in rows]
         if words is not None:
             self.texts += [words[i] or "" for i in rows]
         for position, one in enumerate(self.attributes):
@@ -211,6 +217,6 @@ class _Read:
         if self.chunked:
             owners = np.repeat(np.arange(len(self.places)), self.counts)
             matrix = np.concatenate(self.parts) if self.parts else np.zeros((0, self.dim), dtype=np.float32)
-        return Loaded(
-            self.places, matrix if dense else None, self.has, self.texts, self.groups, self.keys, self.attributes, self.alone, owners
-        )
+        hubness = None if self.hubness is None else np.asarray(self.hubness, dtype=np.float64)
+        kept = matrix if dense else None
+        return Loaded(self.places, kept, self.has, self.texts, self.groups, self.keys, self.attributes, self.alone, owners, hubness)

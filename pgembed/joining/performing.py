@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pgembed import catalogue, errors, progress
 from pgembed.asking import provenance
 from pgembed.database import Database
-from pgembed.joining import conditions, costs, deciding, execution, labels, loading, memory, rendering, sides, streaming
+from pgembed.joining import conditions, costs, deciding, execution, hubness, labels, loading, memory, rendering, sides, streaming
 from pgembed.joining.candidates import LISTED, Asking, Search, corrected, passing, ranked, turned, united
 from pgembed.joining.conditions import Conditions
 from pgembed.joining.execution import Encode
@@ -21,7 +21,7 @@ from pgembed.joining.streaming import DEPTH
 
 if TYPE_CHECKING:
     from pgembed import models
-    from pgembed.joins.hubs import Hub
+    from pgembed.joins.hubs import Correction, Hub
     from pgembed.joins.hybrid import Candidates
     from pgembed.joins.neighbours import Bools, Ints, Metric
 
@@ -109,6 +109,11 @@ def prepare(db: Database, left: str | None, right: str | None, form: Form, optio
     dense = options.candidates != "lexical"
     metric = _metric(one, other) if dense else "cosine"
     model = _model(db, one, other) if dense else None
+    if (options.hubness is not None or options.hub_correction == "qb_norm") and metric != "cosine":
+        raise errors.NotSupported(
+            f"{one.label} is compared by {metric}, and hubness is measured by cosine",
+            hint="Vectors of length 1 have the same order by cosine: pgembed.alter_embedding(..., metric => 'cosine').",
+        )
     chunked = [side for side in (one, other) if side.source.chunks is not None]
     if chunked and (options.candidates == "hybrid" or options.not_equal):
         what = "candidates => 'hybrid'" if options.candidates == "hybrid" else "not_equal"
@@ -134,8 +139,10 @@ def strategies(db: Database, prepared: Prepared) -> list[tuple[str, str]]:
     if prepared.options.candidates != "dense":
         return []
     if any(side.source.chunks is not None for side in (prepared.left, prepared.right)):
-        told = "product of all chunks, folded to the rows that they are of"
-        return [("strategy", told), ("memory", f"{memory.SETTING} is {memory.shown(memory.bound(db))}")]
+        return [
+            ("strategy", "product of all chunks, folded to the rows that they are of"),
+            ("memory", f"{memory.SETTING} is {memory.shown(memory.bound(db))}"),
+        ]
     found = execution.choices(db, streaming.request(db, prepared))
     told = []
     for place, one in enumerate(found):
@@ -176,6 +183,9 @@ def find(db: Database, prepared: Prepared, *, words: bool = False) -> Found:
     search = Search(
         left, right, prepared.metric, groups, is_same, options.not_equal, options.candidates, _hub(options), db.check_interrupts
     )
+    plain, numbered = search, options.hubness is not None or options.hub_correction == "qb_norm"
+    if numbered and len(left) and len(right):
+        search = hubness.corrected(db, search, cast("Correction", options.hub_correction), prepared.right.label)
     asking = Asking(db, asked, left, right)
     itself = _itself(left, right) if prepared.same and not is_same else None
 
@@ -188,7 +198,7 @@ def find(db: Database, prepared: Prepared, *, words: bool = False) -> Found:
         return out
 
     by_vectors = options.candidates == "dense"
-    asks = bool(asked.rest) or itself is not None or (options.not_equal and not by_vectors)
+    asks = bool(asked.rest) or itself is not None or (options.not_equal and (numbered or not by_vectors))
     depth = max(options.k or DEPTH, DEPTH)
     mutual: Bools | None = None
     if not len(left) or not len(right):
@@ -225,6 +235,8 @@ def find(db: Database, prepared: Prepared, *, words: bool = False) -> Found:
             mutual = (candidates.rank <= options.k) & np.isin(pairs, back.right * len(right) + back.left)
         elif by_vectors and search.hub == "none":
             mutual = np.isin(pairs, search.mutual(options.k))
+    if plain is not search:
+        candidates = hubness.told(plain, candidates)
     return Found(candidates, left, right, mutual)
 
 
@@ -361,6 +373,7 @@ def _equal(left: Loaded, right: Loaded, at_left: Ints, at_right: Ints) -> Bools:
 
 
 def _hub(options: Options) -> Hub:
-    if options.hub_correction == "auto":
+    if options.hub_correction == "auto" or options.hubness is not None or options.hub_correction == "qb_norm":
+        # numbers a row are taken off while candidates are looked for
         return "none" if options.candidates == "dense" else "soft"
     return cast("Hub", options.hub_correction)

@@ -65,6 +65,7 @@ class Side:
         key: SQL of a row's key as text, as `pgembed.search_keys` writes it; None where there is none.
         words: SQL of the text that is compared word by word and shown in a review; None where nobody knows one.
         attributes: in the order in which the caller names them.
+        hubness: SQL of type float8 of how much of a hub a row is; None where no column was named.
     """
 
     which: str
@@ -75,6 +76,7 @@ class Side:
     key: str | None
     words: str | None
     attributes: tuple[Attribute, ...] = ()
+    hubness: str | None = None
 
     @property
     def word(self) -> str:
@@ -124,12 +126,11 @@ def look(db: Database, target: str | None, which: str, options: Options, form: F
         raise errors.WrongObjectType(f'"{table.name}" is not a table or a view', hint="Join a table, a view or a materialized view.")
     column = _embedded(db, table, known, name, bool(options.attributes))
     # what of a stored vector alone is compared asks for no other column
-    kinds = types(db, table) if column is None or options.attributes or _reads(column) else {}
+    numbered = options.hubness if which == "right" else None
+    kinds = types(db, table) if column is None or options.attributes or numbered or _reads(column) else {}
+    hubness = None if numbered is None else _number(table, kinds, numbered, alias)
     attributes = tuple(_attribute(table, kinds, names[0], names[which == "right"], alias) for names in options.attributes)
-    if column is not None:
-        table = column.table
-    else:
-        table = keyed(db, table)
+    table = column.table if column is not None else keyed(db, table)
     key = table.key_text(alias) if table.keys else None
     words = _joined([one.sql for one in attributes]) if attributes else None
     chunks = None
@@ -150,7 +151,7 @@ def look(db: Database, target: str | None, which: str, options: Options, form: F
     hidden = db.execute("SELECT pg_catalog.row_security_active($1) AS hidden", ["pg_catalog.oid"], [table.oid])[0]["hidden"]
     indexed = column if column is not None and column.home is None and chunks is None and not hidden else None
     source = Source(table.sql, alias, place, vector, text, column=indexed, rows=-1.0 if column is None else column.rows, chunks=chunks)
-    side = Side(which, table, label, source, column, key, words, attributes)
+    side = Side(which, table, label, source, column, key, words, attributes, hubness)
     if form == "keys" and key is None:
         raise side.no_key()
     return side
@@ -192,6 +193,17 @@ def bare(table: Table, which: str) -> Source:
 def filtered(side: Side, where: str, group: str | None, types: Sequence[str], values: Sequence[object]) -> Side:
     """The side with what of the condition speaks of it alone."""
     return replace(side, source=replace(side.source, where=where, group=group, types=tuple(types), values=tuple(values)))
+
+
+def _number(table: Table, kinds: dict[str, tuple[str, str]], name: str, alias: str) -> str:
+    """SQL of the numbers that `pgembed.hubness` has made."""
+    if name not in kinds or kinds[name][0] not in _NUMBERS:
+        raise errors.UnknownColumn(
+            f'column "{name}" of {_WORDS[table.relkind]} "{table.name}" {"is of no number" if name in kinds else "does not exist"}',
+            hint=f"hubness is a column of the right table: ALTER TABLE {table.shown} ADD COLUMN hub float8, and fill it from"
+            f" pgembed.hubness('{table.shown}').",
+        )
+    return f"{alias}.{quote(name)}::pg_catalog.float8"
 
 
 def _embedded(db: Database, table: Table, known: Sequence[Column], name: str | None, has_attributes: bool) -> Column | None:

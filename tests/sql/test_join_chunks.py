@@ -31,7 +31,8 @@ def asked(doc: Connection) -> Connection:
         CALL pgembed.refresh('question');
         CREATE TABLE note (id int PRIMARY KEY, body text, topic text);
         INSERT INTO note VALUES
-            (1, E'The judge came late on Monday.\\n\\nViolins were played all night.', 'music'), (2, 'Rocks are hard and lava is hot.', 'geology'),
+            (1, E'The judge came late on Monday.\\n\\nViolins were played all night.', 'music'),
+            (2, 'Rocks are hard and lava is hot.', 'geology'),
             (3, E'A river brings sand.\\n\\nThe parties signed it.\\n\\nDrums and sticks.', 'law'), (4, NULL, 'law');
         SELECT pgembed.add_embedding('note', 'body', column_name => 'part', chunk_tokens => 10, sync => 'manual');
         CALL pgembed.refresh('note');
@@ -94,7 +95,7 @@ def test_k_are_found_where_one_rows_chunks_fill_the_top(asked: Connection) -> No
     )
     found = joined(asked, "question", "doc", "k => 3")
     assert found == nearest(asked, "question", "doc", 3)
-    assert [other for one, other, *_ in found if one == 1][0] == 1
+    assert next(other for one, other, *_ in found if one == 1) == 1
 
 
 def test_a_table_with_itself_has_no_row_as_its_own_neighbour(asked: Connection) -> None:
@@ -138,9 +139,10 @@ def test_rows_without_chunks_stay_in_a_left_join(asked: Connection) -> None:
     ).fetchall()
     assert [one for one, _ in found] == [1, 2, 3, 4, 5, 6]
     assert [one for one, other in found if other is None] == [4, 5]
-    assert asked.execute(
-        "SELECT left_key FROM pgembed.semantic_join_keys('doc', 'note', join_type => 'anti') ORDER BY 1"
-    ).fetchall() == [("4",), ("5",)]
+    assert asked.execute("SELECT left_key FROM pgembed.semantic_join_keys('doc', 'note', join_type => 'anti') ORDER BY 1").fetchall() == [
+        ("4",),
+        ("5",),
+    ]
 
 
 def test_the_form_with_keys(asked: Connection) -> None:
