@@ -119,7 +119,7 @@ def prepare(db: Database, left: str | None, right: str | None, form: Form, optio
         what = "candidates => 'hybrid'" if options.candidates == "hybrid" else "not_equal"
         raise errors.NotSupported(
             f"{chunked[0].label} is over chunks, and {what} needs one vector for each row",
-            hint="Join by candidates => 'dense', where rows are as near as their nearest chunks; or add a second column without chunk_tokens.",
+            hint="Join by candidates => 'dense': rows are as near as their nearest chunks; or add a second column without chunk_tokens.",
         )
     if options.candidates != "dense":
         for side in (one, other):

@@ -49,7 +49,7 @@ def part(db: Database, request: Request, chunk: Chunk, places: Places, choice: C
             rows = []
     if len(chunk) and not rows:
         with settings.changed(db, {**_SETTINGS, "enable_indexscan": "off"}):
-            rows = _asked(db, _by_comparing(request, column, request.k + SPARE), chunk)
+            rows = _asked(db, _by_comparing(request, column, request.k + SPARE, by_ctid=_may_read_ctid(db, column)), chunk)
     known: dict[str, int] = {}
     left = np.asarray([row["position"] - 1 for row in rows], dtype=np.int64)
     right = np.asarray([known.setdefault(row["place"], len(known)) for row in rows], dtype=np.int64)
@@ -101,7 +101,16 @@ def _by_index(request: Request, column: Column, wanted: int) -> str:
     )
 
 
-def _by_comparing(request: Request, column: Column, wanted: int) -> str:
+def _may_read_ctid(db: Database, column: Column) -> bool:
+    """Whether rows have one that lasts, and the caller the right to read it, which no right on other columns gives."""
+    table = column.table
+    if table.relkind not in _WITH_CTID:
+        return False
+    found = db.execute("SELECT pg_catalog.has_table_privilege($1, 'SELECT') AS readable", ["pg_catalog.oid"], [table.oid])
+    return bool(found[0]["readable"])
+
+
+def _by_comparing(request: Request, column: Column, wanted: int, *, by_ctid: bool) -> str:
     """The nearest of all rows, as no index gives them.
 
     What is selected where rows are compared is carried for every one of them: that is its ctid, and what else is asked for is fetched
@@ -112,7 +121,7 @@ def _by_comparing(request: Request, column: Column, wanted: int) -> str:
     stored = f"{alias}.{column.sql}"
     # rows without a vector come last
     selected, place, vector, back = f"{source.place} AS place, {source.vector} AS vector", "n.place", "n.vector", ""
-    if column.table.relkind in _WITH_CTID and wanted <= FETCHED:
+    if by_ctid and wanted <= FETCHED:
         selected, place, vector = f"{alias}.tableoid, {alias}.ctid", source.place, str(source.vector)
         back = (
             f" JOIN {source.relation} AS {alias} ON {alias}.ctid OPERATOR(pg_catalog.=) n.ctid"

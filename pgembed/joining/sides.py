@@ -147,9 +147,8 @@ def look(db: Database, target: str | None, which: str, options: Options, form: F
     else:
         label, vector, text = f"{table.name} ({', '.join(one.name for one in attributes)})", None, words
     place = key or "" if form == "keys" else bare(table, which).place
-    # an index answers for a table's own column alone, and does not look for more where policies hide what it found
-    hidden = db.execute("SELECT pg_catalog.row_security_active($1) AS hidden", ["pg_catalog.oid"], [table.oid])[0]["hidden"]
-    indexed = column if column is not None and column.home is None and chunks is None and not hidden else None
+    # rows are looked up by a table's own column alone
+    indexed = column if column is not None and column.home is None and chunks is None else None
     source = Source(table.sql, alias, place, vector, text, column=indexed, rows=-1.0 if column is None else column.rows, chunks=chunks)
     side = Side(which, table, label, source, column, key, words, attributes, hubness)
     if form == "keys" and key is None:
