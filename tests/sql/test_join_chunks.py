@@ -190,3 +190,13 @@ def test_chunks_that_a_policy_hides_are_not_compared(asked: Connection) -> None:
     found = joined(asked, "question", "doc", "k => 10")
     asked.execute("RESET ROLE; DROP OWNED BY reader; DROP ROLE reader")
     assert found == nearest(asked, "question", "doc", 10, "r.id > 1")
+
+
+def test_labels_of_rows_over_chunks(asked: Connection) -> None:
+    asked.execute("SELECT pgembed.create_labels('told', 'note', 'doc')")
+    asked.execute("INSERT INTO told SELECT n.id::text, d.id::text, n.topic = d.title FROM note AS n, doc AS d WHERE n.id < 4 AND d.id < 4")
+    found = asked.execute(
+        "SELECT left_key, probability, is_match FROM pgembed.semantic_join_keys('note', 'doc', labels => 'told') ORDER BY 1"
+    ).fetchall()
+    assert [left for left, *_ in found] == ["1", "2", "3"]
+    assert all(probability is not None and is_match is not None for _, probability, is_match in found)
