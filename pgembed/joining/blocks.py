@@ -36,6 +36,8 @@ class Join:
             self._fits()
             if chunk.last:
                 self.total = chunk.start + len(chunk)
+            if chunk.last and chunk.start == 0 and len(chunk) < self.request.few:
+                self.request = replace(self.request, k=self.request.k_few)
             if chunk.last and chunk.start == 0 and self._probes(len(chunk)):
                 yield probing.part(self.db, self.request, chunk, self.left.places, self._probing)
             else:
@@ -168,7 +170,7 @@ class Join:
         """Whether single rows of the right side are looked up, now that the number of left rows is known."""
         right = self.request.right
         hidden = costs.hides(self.db, right)
-        self._probing = costs.choices(self.request, float(rows), costs.estimated(self.db, right), hidden=hidden)[0]
+        self._probing = costs.choices(self.request, float(rows), float(self.expected[1]), hidden=hidden)[0]
         return self._probing.strategy != "product"
 
     def _part(self, pairs: Pairs, rows: Ints) -> Part:

@@ -19,7 +19,7 @@ from pgembed.joining.rendering import placed
 if TYPE_CHECKING:
     from pgembed.joins.hubs import Hub
     from pgembed.joins.hybrid import Candidates
-    from pgembed.joins.neighbours import Bools, Ints, Metric
+    from pgembed.joins.neighbours import Bools, Ints, Metric, Pairs, Vectors
 
 # Fewer pairs than this are listed at once; so many may be under way.
 LISTED = 1_000_000
@@ -75,6 +75,8 @@ class Search:
             )
         assert left is not None
         assert right is not None
+        if self.is_folded:
+            return as_candidates(self._folded(left, right, k, allowed, max_distance), self.metric)
         if allowed is None:
             pairs = neighbours.nearest(
                 left,
@@ -92,6 +94,25 @@ class Search:
             pairs = pairs if k is None else pairs.where(pairs.rank <= k)
             pairs = pairs if max_distance is None else pairs.where(pairs.distance <= max_distance)
         return as_candidates(pairs, self.metric)
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether rows of a side have several vectors."""
+        return self.left.owners is not None or self.right.owners is not None
+
+    def _folded(self, left: Vectors, right: Vectors, k: int | None, allowed: tuple[Ints, Ints] | None, max_distance: float | None) -> Pairs:
+        """`nearest` where rows have several vectors: of the nearest of these."""
+        from pgembed.joins import folding
+
+        rows = (self.left.rows, self.right.rows)
+        if allowed is None:
+            codes = None if self.groups is None else (self.groups[0][rows[0]], self.groups[1][rows[1]])
+            return folding.nearest(
+                left, right, rows, k, metric=self.metric, max_distance=max_distance, same=self.same, codes=codes, check=self.check
+            )
+        pairs = folding.among(left, right, rows, allowed, metric=self.metric, same=self.same, check=self.check)
+        pairs = pairs if k is None else pairs.where(pairs.rank <= k)
+        return pairs if max_distance is None else pairs.where(pairs.distance <= max_distance)
 
     def mapped(self) -> Candidates:
         """By vectors alone: every row in one pair at most, the nearest pair of all first."""
@@ -117,11 +138,18 @@ class Search:
 
     def mutual(self, k: int) -> Ints:
         """By vectors alone: keys (left * right rows + right) of the pairs that are among the k nearest of both their rows."""
+        import numpy as np
+
         from pgembed.joins import neighbours
 
         left, right = self.left.vectors, self.right.vectors
         assert left is not None
         assert right is not None
+        if self.is_folded:
+            near, back = self.nearest(k), self.turned().nearest(k)
+            keys = near.left * len(self.right) + near.right
+            mutual: Ints = keys[np.isin(keys, back.right * len(self.right) + back.left)]
+            return mutual
         pairs = neighbours.nearest(
             left,
             right,

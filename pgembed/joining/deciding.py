@@ -151,12 +151,12 @@ def _learned(db: Database, options: Options, found: Found, features: Features | 
 
 
 def _vectors(found: Found) -> tuple[Vectors, Vectors] | None:
-    """The vectors of both sides, NaN for rows that have none; None where none are compared."""
+    """The vectors of both sides, NaN for rows that have none; None where none are compared, or rows have several."""
     import numpy as np
 
     made = []
     for side in (found.left, found.right):
-        if side.vectors is None:
+        if side.vectors is None or side.owners is not None:
             return None
         made.append(side.vectors if all(side.has) else np.where(np.asarray(side.has)[:, None], side.vectors, np.float32(np.nan)))
     return made[0], made[1]
@@ -195,6 +195,8 @@ def _unlabelled(every: Candidates, options: Options, features: Features | None) 
     """What is said of each candidate without labels."""
     from pgembed.matching import unlabelled
 
+    if len(set(every.left.tolist())) < unlabelled.FEWEST_ROWS:
+        return _undecided(len(every))
     mapping = cast("MappingKind", options.mapping)
     return unlabelled.decide(every, features, mapping=mapping, precision=options.precision, recall=options.recall)
 

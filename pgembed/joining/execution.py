@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pgembed import errors
 from pgembed.database import Database
+from pgembed.joining import settings
 from pgembed.joining.sources import Source
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ class Request:
         memory: bytes for vectors, scores and results together, see `pgembed.joining.memory.bound`.
         encode: for a side of texts.
         show: what `pgembed.progress` tells, such as 'a.x ~ b.y'; '' shows nothing.
+        few: where there are fewer left rows than that, k is k_few.
     """
 
     left: Source
@@ -45,6 +49,8 @@ class Request:
     memory: int = 256 << 20
     encode: Encode | None = None
     show: str = ""
+    few: int = 0
+    k_few: int = 1
 
 
 @dataclass(frozen=True)
@@ -94,14 +100,15 @@ def run(db: Database, request: Request) -> Iterator[Part]:
     from pgembed.models import threads
 
     check(request)
-    with threads.signals_blocked():  # numpy begins threads when it is imported
-        from pgembed.joining import blocks
-    before = db.execute("SELECT pg_catalog.current_setting('synchronize_seqscans') AS value")[0]["value"]
+    if "pgembed.joining.blocks" not in sys.modules:
+        with threads.signals_blocked():  # numpy begins threads when it is imported
+            importlib.import_module("pgembed.joining.blocks")
+    from pgembed.joining import blocks
+
     # a scan of a large table must begin with its first page, also where another one is under way: rows are known by their numbers
-    db.execute("SELECT pg_catalog.set_config('synchronize_seqscans', 'off', true)")
-    join = blocks.Join(db, request)
-    yield from join.mutual_parts() if request.mutual and request.k is not None else join.parts()
-    db.execute("SELECT pg_catalog.set_config('synchronize_seqscans', $1, true)", ["pg_catalog.text"], [before])
+    with settings.changed(db, {"synchronize_seqscans": "off"}):
+        join = blocks.Join(db, request)
+        yield from join.mutual_parts() if request.mutual and request.k is not None else join.parts()
 
 
 def gathered(db: Database, request: Request) -> Part:

@@ -25,7 +25,7 @@ def explain(db: Database, left: str | None, right: str | None, options: Options,
     prepared = performing.prepare(db, left, right, "rows", options)
     told = [("left", _side(prepared.left)), ("right", _side(prepared.right)), ("metric", prepared.metric)]
     told += [("model", prepared.model_name)] if prepared.model_name else []
-    told += [("candidates", options.candidates), ("mapping", options.mapping), ("hub_correction", options.hub_correction)]
+    told += [("candidates", options.candidates), ("mapping", options.mapping), ("hub_correction", _hubs(prepared, options))]
     told += _condition(prepared)
     told += performing.strategies(db, prepared)
     if not execute:
@@ -62,6 +62,11 @@ def _side(side: Side) -> str:
     named = place["key" if side.source.place == side.key else "ctid" if side.by_ctid else "row"]
     rows = f", about {side.source.rows:.0f} rows" if side.source.rows >= 0 else ""
     return f"{side.word} {side.table.shown}: {side.label}, {made}{rows}, {named}"
+
+
+def _hubs(prepared: Prepared, options: Options) -> str:
+    by = "" if options.hubness is None else f", by {prepared.right.table.name}.{options.hubness}"
+    return f"{options.hub_correction}{by}"
 
 
 def _condition(prepared: Prepared) -> list[tuple[str, str]]:

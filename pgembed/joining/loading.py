@@ -13,7 +13,7 @@ from pgembed.joining.sides import Kind, Side
 from pgembed.rows import PAGE, PAGE_BYTES
 
 if TYPE_CHECKING:
-    from pgembed.joins.neighbours import Vectors
+    from pgembed.joins.neighbours import Floats, Ints, Vectors
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,16 @@ class Loaded:
     """The rows of a side that take part, in the order in which they were read; all lists of one length.
 
     Attributes:
-        vectors: float32 (n, dim); rows without one are zeros; None where nothing is compared by vectors.
+        vectors: float32 (n, dim); rows without one are zeros; None where nothing is compared by vectors. Of a side of chunks there is one
+            for each chunk.
         has: whether the row has a vector.
         texts: '' where there is none; [] where no texts are compared.
         groups: [] where all are compared with all.
         keys: [] where nobody asked.
         attributes: of each attribute its values as text.
         alone: places of the other rows, where a join must give them too.
+        hubness: of each row, NaN where it has none; None where no column was named.
+        owners: of each vector the row that it is of; None where a row has one.
     """
 
     places: list[str]
@@ -38,9 +41,18 @@ class Loaded:
     keys: list[str]
     attributes: list[list[str | None]]
     alone: list[str]
+    owners: Ints | None = None
+    hubness: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.places)
+
+    @property
+    def rows(self) -> Ints:
+        """Of each vector the row that it is of."""
+        import numpy as np
+
+        return np.arange(len(self)) if self.owners is None else self.owners
 
 
 def load(
@@ -68,11 +80,12 @@ def load(
     where = f"({source.where})" if source.where else "true"
     known = {
         "place": source.place,
-        "vector": f"{side.embedded.vector_schema}.vector_send({source.vector})" if source.vector and side.embedded and dense else None,
+        "vector": _vector(side) if dense else None,
         "text": source.text if dense else None,
         "words": side.words if words else None,
         "key": side.key if keys else None,
         "grp": source.group,
+        "hubness": side.hubness if dense else None,
         **{f"attribute{position}": one.value(kind) for position, (one, kind) in enumerate(zip(side.attributes, kinds, strict=True))},
     }
     columns = {name: expression for name, expression in known.items() if expression is not None}
@@ -85,7 +98,8 @@ def load(
     dim = side.embedded.dim if side.embedded is not None else None
     page = max(1, min(PAGE, PAGE_BYTES // (4 * (dim or 2000))))
     gathered = [
-        "pg_catalog.string_agg(s.vector, ''::pg_catalog.bytea) AS vector, pg_catalog.array_agg(s.vector IS NOT NULL) AS has"
+        "pg_catalog.string_agg(s.vector, ''::pg_catalog.bytea) AS vector, pg_catalog.array_agg(s.vector IS NOT NULL) AS has,"
+        " pg_catalog.array_agg(pg_catalog.octet_length(s.vector)) AS sizes"
         if name == "vector"
         else f"pg_catalog.array_agg(s.{name}) AS {name}"
         for name in [*columns, "takes_part"]
@@ -95,16 +109,25 @@ def load(
         f" AS page FROM {source.relation} AS {source.alias}{'' if whole or not source.where else f' WHERE {where}'}) AS s"
         " GROUP BY s.page ORDER BY s.page"
     )
-    read = _Read(len(kinds))
+    read = _Read(len(kinds), source.chunks is not None and dense, dim or 0)
     for found in db.execute(statement, list(source.types), list(source.values)):
         read.take({name: found[name] for name in found}, dense)
     return read.finished(db, encode, dense)
 
 
+def _vector(side: Side) -> str | None:
+    """SQL of the vector of a row, or of those of its chunks, as it is sent."""
+    if side.source.chunks is not None or side.source.vector is None or side.embedded is None:
+        return side.source.chunks
+    return f"{side.embedded.vector_schema}.vector_send({side.source.vector})"
+
+
 class _Read:
     """Pages of a side, being put together."""
 
-    def __init__(self, attributes: int) -> None:
+    def __init__(self, attributes: int, chunked: bool, dim: int) -> None:
+        self.chunked, self.dim = chunked, dim
+        self.counts: list[int] = []
         self.places: list[str] = []
         self.alone: list[str] = []
         self.has: list[bool] = []
@@ -112,6 +135,7 @@ class _Read:
         self.texts: list[str] = []
         self.groups: list[str] = []
         self.keys: list[str] = []
+        self.hubness: list[float | None] | None = None
         self.attributes: list[list[str | None]] = [[] for _ in range(attributes)]
         self.parts: list[Vectors] = []
 
@@ -134,12 +158,17 @@ class _Read:
         for name, kept in (("text", self.made), ("grp", self.groups), ("key", self.keys)):
             if name in columns:
                 kept += [columns[name][i] for i in rows]
+        if "hubness" in columns:
+            self.hubness = (self.hubness or []) + [columns["hubness"][i] for i in rows]
         if words is not None:
             self.texts += [words[i] or "" for i in rows]
         for position, one in enumerate(self.attributes):
             one += [columns[f"attribute{position}"][i] for i in rows]
         if dense and "has" in columns:
-            self._take_vectors(page.get("vector"), has, rows)
+            if self.chunked:
+                self._take_chunks(page.get("vector"), columns["sizes"], rows)
+            else:
+                self._take_vectors(page.get("vector"), has, rows)
 
     def _take_vectors(self, sent: object, has: list[bool], rows: list[int]) -> None:
         import numpy as np
@@ -154,6 +183,17 @@ class _Read:
         with_vector = [at for at, row in enumerate(rows) if has[row]]
         kept[with_vector] = made[place[[rows[at] for at in with_vector]]]
         self.parts.append(kept)
+
+    def _take_chunks(self, sent: object, sizes: list[int | None], rows: list[int]) -> None:
+        import numpy as np
+
+        counts = np.asarray([size or 0 for size in sizes], dtype=np.int64) // (4 + 4 * self.dim)
+        self.counts += counts[rows].tolist()
+        if isinstance(sent, bytes) and len(sent):
+            made = vectors.from_send_many(sent, int(counts.sum()), self.dim)
+            taking = np.zeros(len(counts), dtype=bool)
+            taking[rows] = True
+            self.parts.append(made[np.repeat(taking, counts)])
 
     def finished(self, db: Database, encode: Encode | None, dense: bool) -> Loaded:
         """What was read, with the vectors of texts made, each text once."""
@@ -173,4 +213,10 @@ class _Read:
             parts = [part if part.shape[1] else np.zeros((len(part), dim), dtype=np.float32) for part in self.parts]
             matrix = np.concatenate(parts) if parts else np.zeros((len(self.places), dim), dtype=np.float32)
         db.check_interrupts()
-        return Loaded(self.places, matrix if dense else None, self.has, self.texts, self.groups, self.keys, self.attributes, self.alone)
+        owners = None
+        if self.chunked:
+            owners = np.repeat(np.arange(len(self.places)), self.counts)
+            matrix = np.concatenate(self.parts) if self.parts else np.zeros((0, self.dim), dtype=np.float32)
+        hubness = None if self.hubness is None else np.asarray(self.hubness, dtype=np.float64)
+        kept = matrix if dense else None
+        return Loaded(self.places, kept, self.has, self.texts, self.groups, self.keys, self.attributes, self.alone, owners, hubness)

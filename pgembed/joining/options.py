@@ -11,7 +11,9 @@ from pgembed import errors
 MAPPINGS = ("many", "one_to_one", "mutual")
 CANDIDATES = ("dense", "lexical", "hybrid")
 JOIN_TYPES = ("inner", "left", "anti")
-HUB_CORRECTIONS = ("auto", "none", "soft", "best", "csls")
+HUB_CORRECTIONS = ("auto", "none", "soft", "best", "csls", "qb_norm")
+# Those of which `pgembed.hubness` makes a number a row.
+NUMBERED = ("csls", "qb_norm")
 MOST_K = 100_000
 
 
@@ -21,6 +23,7 @@ class Options:
 
     Attributes:
         attributes: name on the left and on the right of what is compared one by one; () where records are not.
+        hubness: column of the right table with a number a row, as `pgembed.hubness` makes it by the method of hub_correction.
         params: JSON text of an object; None where there is none.
         labels: a table or view of labelled pairs, as regclass writes it.
     """
@@ -42,6 +45,7 @@ class Options:
     not_equal: bool = False
     hub_correction: str = "auto"
     search_recall: float = 1.0
+    hubness: str | None = None
 
     @property
     def is_drawn(self) -> bool:
@@ -72,6 +76,7 @@ def checked(
     not_equal: bool | None,
     hub_correction: str | None,
     search_recall: float | None,
+    hubness: str | None = None,
 ) -> Options:
     """The options as SQL hands them over; attributes and params are JSON texts, a NULL of matches_only or not_equal is false.
 
@@ -83,6 +88,7 @@ def checked(
     join_type = _one_of("join_type", join_type, JOIN_TYPES)
     hub_correction = _one_of("hub_correction", hub_correction, HUB_CORRECTIONS)
     _check_k(k, max_distance, mapping, candidates)
+    hub_correction = _numbered(hub_correction, hubness, candidates, k)
     if max_distance is not None and math.isnan(max_distance):
         raise errors.InvalidParameter("max_distance must be a number, not NaN", hint="Leave it out where there is no bound.")
     if precision is not None and recall is not None:
@@ -116,6 +122,7 @@ def checked(
         bool(not_equal),
         hub_correction,
         search_recall,
+        hubness,
     )
 
 
@@ -148,6 +155,29 @@ def _check_k(k: int | None, max_distance: float | None, mapping: str, candidates
 def _check_share(name: str, value: float | None, hint: str) -> None:
     if value is not None and not 0 < value < 1:
         raise errors.InvalidParameter(f"{name} must be between 0 and 1, not {value:g}", hint=hint)
+
+
+def _numbered(hub_correction: str, hubness: str | None, candidates: str, k: int | None) -> str:
+    """The correction, where numbers of a column are to be used or QB-Norm is asked for."""
+    if hubness is not None:
+        hub_correction = "csls" if hub_correction == "auto" else hub_correction
+        if hub_correction not in NUMBERED:
+            raise errors.InvalidParameter(
+                f"hubness names a column, and hub_correction => '{hub_correction}' takes none",
+                hint="pgembed.hubness() makes numbers for csls, its default, and for qb_norm: say the method that they were made by.",
+            )
+    elif hub_correction != "qb_norm":
+        return hub_correction
+    told = "hubness" if hubness is not None else "hub_correction => 'qb_norm'"
+    if candidates != "dense":
+        raise errors.InvalidParameter(
+            f"{told} is of vectors alone, and candidates are {candidates}", hint="candidates => 'dense', or hub_correction => 'soft'."
+        )
+    if k is None:
+        raise errors.InvalidParameter(
+            f"k is NULL, and {told} changes which rows are nearest, not which are within max_distance", hint="Give k, or leave it out."
+        )
+    return hub_correction
 
 
 def _object(params: str | None) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pgembed import catalogue, errors, progress
 from pgembed.asking import provenance
 from pgembed.database import Database
-from pgembed.joining import conditions, costs, deciding, execution, labels, loading, memory, rendering, sides, streaming
+from pgembed.joining import conditions, costs, deciding, execution, hubness, labels, loading, memory, rendering, sides, streaming
 from pgembed.joining.candidates import LISTED, Asking, Search, corrected, passing, ranked, turned, united
 from pgembed.joining.conditions import Conditions
 from pgembed.joining.execution import Encode
@@ -21,7 +21,7 @@ from pgembed.joining.streaming import DEPTH
 
 if TYPE_CHECKING:
     from pgembed import models
-    from pgembed.joins.hubs import Hub
+    from pgembed.joins.hubs import Correction, Hub
     from pgembed.joins.hybrid import Candidates
     from pgembed.joins.neighbours import Bools, Ints, Metric
 
@@ -109,6 +109,18 @@ def prepare(db: Database, left: str | None, right: str | None, form: Form, optio
     dense = options.candidates != "lexical"
     metric = _metric(one, other) if dense else "cosine"
     model = _model(db, one, other) if dense else None
+    if (options.hubness is not None or options.hub_correction == "qb_norm") and metric != "cosine":
+        raise errors.NotSupported(
+            f"{one.label} is compared by {metric}, and hubness is measured by cosine",
+            hint="Vectors of length 1 have the same order by cosine: pgembed.alter_embedding(..., metric => 'cosine').",
+        )
+    chunked = [side for side in (one, other) if side.source.chunks is not None]
+    if chunked and (options.candidates == "hybrid" or options.not_equal):
+        what = "candidates => 'hybrid'" if options.candidates == "hybrid" else "not_equal"
+        raise errors.NotSupported(
+            f"{chunked[0].label} is over chunks, and {what} needs one vector for each row",
+            hint="Join by candidates => 'dense': rows are as near as their nearest chunks; or add a second column without chunk_tokens.",
+        )
     if options.candidates != "dense":
         for side in (one, other):
             if side.words is None:
@@ -126,6 +138,11 @@ def strategies(db: Database, prepared: Prepared) -> list[tuple[str, str]]:
     """What a join of vectors could do, the cheapest first, for `pgembed.explain_join`."""
     if prepared.options.candidates != "dense":
         return []
+    if any(side.source.chunks is not None for side in (prepared.left, prepared.right)):
+        return [
+            ("strategy", "product of all chunks, folded to the rows that they are of"),
+            ("memory", f"{memory.SETTING} is {memory.shown(memory.bound(db))}"),
+        ]
     found = execution.choices(db, streaming.request(db, prepared))
     told = []
     for place, one in enumerate(found):
@@ -166,6 +183,9 @@ def find(db: Database, prepared: Prepared, *, words: bool = False) -> Found:
     search = Search(
         left, right, prepared.metric, groups, is_same, options.not_equal, options.candidates, _hub(options), db.check_interrupts
     )
+    plain, numbered = search, options.hubness is not None or options.hub_correction == "qb_norm"
+    if numbered and len(left) and len(right):
+        search = hubness.corrected(db, search, cast("Correction", options.hub_correction), prepared.right.label)
     asking = Asking(db, asked, left, right)
     itself = _itself(left, right) if prepared.same and not is_same else None
 
@@ -178,7 +198,7 @@ def find(db: Database, prepared: Prepared, *, words: bool = False) -> Found:
         return out
 
     by_vectors = options.candidates == "dense"
-    asks = bool(asked.rest) or itself is not None or (options.not_equal and not by_vectors)
+    asks = bool(asked.rest) or itself is not None or (options.not_equal and (numbered or not by_vectors))
     depth = max(options.k or DEPTH, DEPTH)
     mutual: Bools | None = None
     if not len(left) or not len(right):
@@ -193,10 +213,12 @@ def find(db: Database, prepared: Prepared, *, words: bool = False) -> Found:
             depth = len(right) if len(left) * len(right) <= LISTED else DEEP
         candidates = passing(search, depth, refused, lambda rows: asking.listing(rows, groups))
     else:
+        if options.mapping == "one_to_one" and search.is_folded:
+            depth = len(right) if len(left) * len(right) <= LISTED else DEEP
         candidates = search.nearest(depth)
         if by_vectors and search.hub != "none":
             candidates = united(candidates, turned(search.turned().nearest(DEPTH)), len(right))
-        elif by_vectors and options.mapping == "one_to_one":
+        elif by_vectors and options.mapping == "one_to_one" and not search.is_folded:
             candidates = united(candidates, search.mapped(), len(right))
     if by_vectors and search.hub != "none":
         candidates = corrected(candidates, len(right), search.hub)
@@ -213,6 +235,8 @@ def find(db: Database, prepared: Prepared, *, words: bool = False) -> Found:
             mutual = (candidates.rank <= options.k) & np.isin(pairs, back.right * len(right) + back.left)
         elif by_vectors and search.hub == "none":
             mutual = np.isin(pairs, search.mutual(options.k))
+    if plain is not search:
+        candidates = hubness.told(plain, candidates)
     return Found(candidates, left, right, mutual)
 
 
@@ -294,6 +318,7 @@ def _check_memory(db: Database, prepared: Prepared, words: bool) -> None:
     most = memory.bound(db)
     rows = [costs.estimated(db, replace(side.source, column=side.embedded)) for side in (prepared.left, prepared.right)]
     dims = [side.embedded.dim for side in (prepared.left, prepared.right) if side.embedded is not None and side.embedded.dim]
+    rows = [max(one, side.lines) for one, side in zip(rows, (prepared.left, prepared.right), strict=True)]
     row = memory.ROW + (4 * (dims[0] if dims else costs.DIMENSIONS) if prepared.options.candidates != "lexical" else 0) + TEXT * words
     pairs = rows[0] * min(max(prepared.options.k or DEPTH, DEPTH), rows[1]) * memory.PAIR
     # statistics may be old, and a condition leaves fewer
@@ -348,6 +373,7 @@ def _equal(left: Loaded, right: Loaded, at_left: Ints, at_right: Ints) -> Bools:
 
 
 def _hub(options: Options) -> Hub:
-    if options.hub_correction == "auto":
+    if options.hub_correction == "auto" or options.hubness is not None or options.hub_correction == "qb_norm":
+        # numbers a row are taken off while candidates are looked for
         return "none" if options.candidates == "dense" else "soft"
     return cast("Hub", options.hub_correction)

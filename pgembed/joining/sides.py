@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from pgembed import columns, errors, viewed
 from pgembed.changing import pinning
 from pgembed.codes import catalogue as code_room
-from pgembed.columns import Column, Table, quote
+from pgembed.columns import Chunks, Column, Table, quote
 from pgembed.database import Database
 from pgembed.joining.options import Options
 from pgembed.joining.sources import Source, table_place
@@ -65,6 +65,7 @@ class Side:
         key: SQL of a row's key as text, as `pgembed.search_keys` writes it; None where there is none.
         words: SQL of the text that is compared word by word and shown in a review; None where nobody knows one.
         attributes: in the order in which the caller names them.
+        hubness: SQL of type float8 of how much of a hub a row is; None where no column was named.
     """
 
     which: str
@@ -75,11 +76,18 @@ class Side:
     key: str | None
     words: str | None
     attributes: tuple[Attribute, ...] = ()
+    hubness: str | None = None
 
     @property
     def word(self) -> str:
         """What the relation is, in messages."""
         return _WORDS.get(self.table.relkind, "table")
+
+    @property
+    def lines(self) -> float:
+        """How many chunks there are, as PostgreSQL last counted them; negative where rows have none, or nobody has counted."""
+        chunks = None if self.embedded is None or self.source.chunks is None else self.embedded.chunks
+        return -1.0 if chunks is None else chunks.lines
 
     @property
     def by_ctid(self) -> bool:
@@ -116,17 +124,20 @@ def look(db: Database, target: str | None, which: str, options: Options, form: F
     table, known = columns.table(db, target)
     if table.relkind not in _WORDS:
         raise errors.WrongObjectType(f'"{table.name}" is not a table or a view', hint="Join a table, a view or a materialized view.")
-    kinds = types(db, table)
+    column = _embedded(db, table, known, name, bool(options.attributes))
+    # what of a stored vector alone is compared asks for no other column
+    numbered = options.hubness if which == "right" else None
+    kinds = types(db, table) if column is None or options.attributes or numbered or _reads(column) else {}
+    hubness = None if numbered is None else _number(table, kinds, numbered, alias)
     attributes = tuple(_attribute(table, kinds, names[0], names[which == "right"], alias) for names in options.attributes)
-    column = _embedded(db, table, known, name, bool(attributes))
-    if column is not None:
-        column.one_vector("semantic_join()")
-        table = column.table
-    else:
-        table = keyed(db, table)
+    table = column.table if column is not None else keyed(db, table)
     key = table.key_text(alias) if table.keys else None
     words = _joined([one.sql for one in attributes]) if attributes else None
-    if column is not None:
+    chunks = None
+    if column is not None and column.chunks is not None:
+        label, vector, text, chunks = column.label, None, None, _of_chunks(column, column.chunks, alias)
+        words = words or _source_words(column, kinds, alias)
+    elif column is not None:
         label, vector, text = column.label, f"{alias}.{column.sql}{_as_vector(column)}", None
         words = words or _source_words(column, kinds, alias)
     elif name is not None:
@@ -136,11 +147,10 @@ def look(db: Database, target: str | None, which: str, options: Options, form: F
     else:
         label, vector, text = f"{table.name} ({', '.join(one.name for one in attributes)})", None, words
     place = key or "" if form == "keys" else bare(table, which).place
-    # an index answers for a table's own column alone, and does not look for more where policies hide what it found
-    hidden = db.execute("SELECT pg_catalog.row_security_active($1) AS hidden", ["pg_catalog.oid"], [table.oid])[0]["hidden"]
-    indexed = column if column is not None and column.home is None and not hidden else None
-    source = Source(table.sql, alias, place, vector, text, column=indexed, rows=-1.0 if column is None else column.rows)
-    side = Side(which, table, label, source, column, key, words, attributes)
+    # rows are looked up by a table's own column alone
+    indexed = column if column is not None and column.home is None and chunks is None else None
+    source = Source(table.sql, alias, place, vector, text, column=indexed, rows=-1.0 if column is None else column.rows, chunks=chunks)
+    side = Side(which, table, label, source, column, key, words, attributes, hubness)
     if form == "keys" and key is None:
         raise side.no_key()
     return side
@@ -182,6 +192,17 @@ def bare(table: Table, which: str) -> Source:
 def filtered(side: Side, where: str, group: str | None, types: Sequence[str], values: Sequence[object]) -> Side:
     """The side with what of the condition speaks of it alone."""
     return replace(side, source=replace(side.source, where=where, group=group, types=tuple(types), values=tuple(values)))
+
+
+def _number(table: Table, kinds: dict[str, tuple[str, str]], name: str, alias: str) -> str:
+    """SQL of the numbers that `pgembed.hubness` has made."""
+    if name not in kinds or kinds[name][0] not in _NUMBERS:
+        raise errors.UnknownColumn(
+            f'column "{name}" of {_WORDS[table.relkind]} "{table.name}" {"is of no number" if name in kinds else "does not exist"}',
+            hint=f"hubness is a column of the right table: ALTER TABLE {table.shown} ADD COLUMN hub float8, and fill it from"
+            f" pgembed.hubness('{table.shown}').",
+        )
+    return f"{alias}.{quote(name)}::pg_catalog.float8"
 
 
 def _embedded(db: Database, table: Table, known: Sequence[Column], name: str | None, has_attributes: bool) -> Column | None:
@@ -233,12 +254,15 @@ def _joined(texts: Sequence[str]) -> str:
     return f"pg_catalog.concat_ws(' ', {', '.join(texts)})"
 
 
-def _source_words(column: Column, kinds: dict[str, tuple[str, str]], alias: str) -> str | None:
-    """The columns that the source of an embedded column reads; the source itself is its owner's, and the caller evaluates nothing of it."""
+def _reads(column: Column) -> tuple[str, ...]:
+    """The columns that the source of an embedded column reads, where it is known to read some alone."""
     function = column.source_function
-    if function is None or function.columns is None or column.home is not None:
-        return None
-    read = [name for name in function.columns if name in kinds]
+    return () if function is None or function.columns is None or column.home is not None else function.columns
+
+
+def _source_words(column: Column, kinds: dict[str, tuple[str, str]], alias: str) -> str | None:
+    """The same as one text; the source itself is its owner's, and the caller evaluates nothing of it."""
+    read = [name for name in _reads(column) if name in kinds]
     return _joined([f"{alias}.{quote(name)}::pg_catalog.text" for name in read]) if read else None
 
 
@@ -260,6 +284,14 @@ def _must_be_text(db: Database, table: Table, known: Sequence[Column], kinds: di
             f'column "{name}" of {word} "{table.name}" holds vectors of an unknown model',
             hint=adopt if table.relkind in "rpm" else "Join the table that has them, or a view that shows its embedded column as it is.",
         )
+
+
+def _of_chunks(column: Column, chunks: Chunks, alias: str) -> str:
+    """SQL of the vectors of a row's chunks, one behind the other; NULL where it has none."""
+    lines = f"{alias}_chunk"
+    sent = f"{column.vector_schema}.vector_send({lines}.{column.sql}{_as_vector(column)})"
+    of_row = chunks.of_row(lines, alias, [name for name, _ in column.table.keys])
+    return f"(SELECT pg_catalog.string_agg({sent}, ''::pg_catalog.bytea) FROM {chunks.sql} AS {lines} WHERE {of_row})"
 
 
 def _as_vector(column: Column) -> str:

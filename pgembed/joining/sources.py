@@ -19,7 +19,7 @@ class Source:
         alias: ``l`` or ``r``; all expressions below are over it.
         place: SQL of type text that names a row: `table_place` for tables; of views and foreign tables the row as text, to be cast back.
             Never NULL. Whoever renders the result finds the rows by it.
-        vector: SQL of pgvector's type vector; rows where it is NULL take no part. Exactly one of vector and text is given.
+        vector: SQL of pgvector's type vector; rows where it is NULL take no part. Exactly one of vector, chunks and text is given.
         text: SQL of type text, embedded on the fly; rows where it is NULL or blank take no part.
         where: SQL of type boolean, what of the condition speaks of this side alone; '' for none.
         group: SQL of type text: only rows of both sides with equal groups are compared, and a row with NULL with none; None compares all.
@@ -27,6 +27,8 @@ class Source:
         column: the embedded column that `vector` is, where relation is its table: then single rows may be looked up through its index.
         types, values: of the parameters in these expressions ($1, ...).
         rows: estimated number of rows before `where`; negative where nobody knows.
+        chunks: SQL of type bytea, in place of vector where a row has several: those of its chunks as vector_send writes them, one behind
+            the other.
     """
 
     relation: str
@@ -40,6 +42,7 @@ class Source:
     types: tuple[str, ...] = ()
     values: tuple[object, ...] = ()
     rows: float = -1.0
+    chunks: str | None = None
 
 
 def table_place(alias: str) -> str:

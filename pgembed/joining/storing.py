@@ -14,7 +14,7 @@ from pgembed.joining.sides import Side
 # The arguments of semantic_join_keys(), in their order, with their types.
 ARGUMENTS = (
     *("regclass", "regclass", "name", "name", "int4", "float8", "text", "text", "jsonb", "float8", "float8", "regclass", "jsonb", "text"),
-    *("text", "bool", "bool", "text", "float8"),
+    *("text", "bool", "bool", "text", "float8", "name"),
 )
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # What a decision looks at of each left row, whatever k is.
 DEPTH = 10
+# Of fewer left rows nothing can be decided, see `pgembed.matching.unlabelled`.
+FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ def serves(prepared: Prepared) -> bool:
     options, asked = prepared.options, prepared.conditions
     itself = prepared.same and (asked.left.source.where != "" or asked.right.source.where != "")
     by_itself = options.mapping == "many" or (options.mapping == "mutual" and options.is_drawn)
-    plain = options.candidates == "dense" and not options.compares_texts and options.hub_correction in ("auto", "none")
+    chunked = asked.left.source.chunks is not None or asked.right.source.chunks is not None
+    plain = options.candidates == "dense" and not chunked and not options.compares_texts and options.hub_correction in ("auto", "none")
     # which rows of a side of texts take no part is known only when they are read
     whole = options.join_type == "inner" or asked.left.source.text is None
     return plain and by_itself and whole and not asked.rest and not itself and (options.k is not None or options.is_drawn)
@@ -64,6 +67,9 @@ def request(db: Database, prepared: Prepared) -> Request:
         memory=memory.bound(db),
         encode=prepared.encode(db),
         show=prepared.show,
+        # nothing can be said of so few rows, so nothing is looked at for it
+        few=0 if drawn else FEWEST,
+        k_few=options.k or DEPTH,
     )
 
 

@@ -119,6 +119,11 @@ def hubness(
     return found
 
 
+def taken_off(hubness: Floats, method: Correction) -> Floats:
+    """What numbers of `hubness` take off the similarities of their rows."""
+    return hubness / 2 if method == "csls" else np.log(np.maximum(np.abs(hubness), np.finfo(float).tiny)) / BETA
+
+
 def nearest(
     left: Vectors,
     right: Vectors,
@@ -155,7 +160,7 @@ def nearest(
     theirs, there = _units(right)
     known = ~np.isnan(hubness[there])
     theirs, there = theirs[known], there[known]
-    taken = hubness[there] / 2 if method == "csls" else np.log(np.maximum(np.abs(hubness[there]), np.finfo(float).tiny)) / BETA
+    taken = taken_off(hubness[there], method)
     corrected = np.ones(len(mine), dtype=bool)
     if method == "qb_norm" and len(there):
         first = neighbours.nearest(mine, theirs, 1 + same, check=check, block_bytes=block_bytes)

@@ -87,6 +87,7 @@ def semantic_join(
     not_equal: bool = False,
     hub_correction: str = "auto",
     search_recall: float = 1.0,
+    hubness: str | None = None,
 ) -> Any:
     """The k nearest right rows of each left row.
 
@@ -104,8 +105,9 @@ def semantic_join(
         join_type: ``inner``; ``left``: every left row, the right one NULL without a pair; ``anti``: left rows without a pair.
         matches_only: only matches are pairs.
         not_equal: rows that are equal in what is compared are no pair.
-        hub_correction: ``auto``, ``none``, ``soft``, ``best`` or ``csls``: how rows that are near to everything are put back.
+        hub_correction: ``auto``, ``none``, ``soft``, ``best``, ``csls`` or ``qb_norm``: how rows that are near to everything are put back.
         search_recall: share of the nearest rows that must be found, 1 is exact.
+        hubness: a column of the right table with numbers of `pgembed.hubness`, for ``csls`` and ``qb_norm``.
     Returns:
         `EntityPairs` with ``.left`` and ``.right`` where both sides are attributes of different mapped classes, else `Pairs`.
     Raises:
@@ -139,6 +141,7 @@ def semantic_join(
         "not_equal": (not_equal, False, Boolean()),
         "hub_correction": (hub_correction, "auto", Text()),
         "search_recall": (search_recall, 1.0, Float()),
+        "hubness": (hubness, None, Text()),
     }
     for name, (value, default, kind) in given.items():
         if value != default:

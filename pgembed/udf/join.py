@@ -32,6 +32,7 @@ def begin(
     not_equal: bool | None,
     hub_correction: str | None,
     search_recall: float | None,
+    hubness: str | None,
 ) -> int:
     """Body of `pgembed._join_begin`."""
     asked = options.checked(
@@ -52,6 +53,7 @@ def begin(
         not_equal,
         hub_correction,
         search_recall,
+        hubness,
     )
     prepared = performing.prepare(DATABASE, left_table, right_table, form, asked)
     return streams.opened(performing.parts(DATABASE, prepared))
@@ -90,6 +92,7 @@ def explain(
     not_equal: bool | None,
     hub_correction: str | None,
     search_recall: float | None,
+    hubness: str | None,
     execute: bool | None,
 ) -> list[tuple[str, str]]:
     """Body of `pgembed._explain_join`."""
@@ -111,5 +114,6 @@ def explain(
         not_equal,
         hub_correction,
         search_recall,
+        hubness,
     )
     return explaining.explain(DATABASE, left_table, right_table, asked, execute=bool(execute))

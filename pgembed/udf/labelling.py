@@ -37,6 +37,7 @@ def review_pairs(
     not_equal: bool | None,
     hub_correction: str | None,
     search_recall: float | None,
+    hubness: str | None,
 ) -> list[tuple[Any, ...]]:
     """Body of `pgembed.review_pairs`."""
     asked = options.checked(
@@ -57,6 +58,7 @@ def review_pairs(
         not_equal,
         hub_correction,
         search_recall,
+        hubness,
     )
     with progress.shown(DATABASE, "review", f"{left} ~ {right}"):
         return reviewing.pairs(DATABASE, left, right, asked, n)

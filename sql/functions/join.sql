@@ -5,7 +5,7 @@
 CREATE OR REPLACE FUNCTION pgembed._join_begin(
     left_table regclass, right_table regclass, form text, left_column name, right_column name, k int, max_distance float8,
     mapping text, condition text, params jsonb, "precision" float8, recall float8, labels regclass, attributes jsonb, candidates text,
-    join_type text, matches_only boolean, not_equal boolean, hub_correction text, search_recall float8
+    join_type text, matches_only boolean, not_equal boolean, hub_correction text, search_recall float8, hubness name
 )
 RETURNS bigint
 LANGUAGE plpython3u
@@ -15,13 +15,13 @@ AS $python$
 from pgembed.udf import join
 return join.begin(
     left_table, right_table, form, left_column, right_column, k, max_distance, mapping, condition, params, precision, recall, labels,
-    attributes, candidates, join_type, matches_only, not_equal, hub_correction, search_recall
+    attributes, candidates, join_type, matches_only, not_equal, hub_correction, search_recall, hubness
 )
 $python$;
 
 COMMENT ON FUNCTION pgembed._join_begin(
     regclass, regclass, text, name, name, int, float8, text, text, jsonb, float8, float8, regclass, jsonb, text, text, boolean,
-    boolean, text, float8
+    boolean, text, float8, name
 ) IS 'internal: begins a semantic join and returns a number for _join_next()';
 
 CREATE OR REPLACE FUNCTION pgembed._join_next(
@@ -44,7 +44,7 @@ CREATE OR REPLACE FUNCTION pgembed.semantic_join(
     max_distance float8 DEFAULT NULL, mapping text DEFAULT 'many', condition text DEFAULT NULL, params jsonb DEFAULT NULL,
     "precision" float8 DEFAULT NULL, recall float8 DEFAULT NULL, labels regclass DEFAULT NULL, attributes jsonb DEFAULT NULL,
     candidates text DEFAULT 'dense', join_type text DEFAULT 'inner', matches_only boolean DEFAULT false,
-    not_equal boolean DEFAULT false, hub_correction text DEFAULT 'auto', search_recall float8 DEFAULT 1
+    not_equal boolean DEFAULT false, hub_correction text DEFAULT 'auto', search_recall float8 DEFAULT 1, hubness name DEFAULT NULL
 )
 RETURNS TABLE (
     left_row anyelement, right_row anycompatible, distance float8, rank int, is_match boolean, probability float8, evidence text[]
@@ -60,7 +60,7 @@ BEGIN
     handle := pgembed._join_begin(
         pgembed._relation_of(pg_catalog.pg_typeof("left")), pgembed._relation_of(pg_catalog.pg_typeof("right")), 'rows',
         left_column, right_column, k, max_distance, mapping, condition, params, "precision", recall, labels, attributes, candidates,
-        join_type, matches_only, not_equal, hub_correction, search_recall
+        join_type, matches_only, not_equal, hub_correction, search_recall, hubness
     );
     LOOP
         SELECT * INTO part FROM pgembed._join_next(handle);
@@ -73,7 +73,7 @@ $$;
 
 COMMENT ON FUNCTION pgembed.semantic_join(
     anyelement, anycompatible, name, name, int, float8, text, text, jsonb, float8, float8, regclass, jsonb, text, text, boolean,
-    boolean, text, float8
+    boolean, text, float8, name
 ) IS 'pairs of rows of two tables or views that mean the same: the k nearest right rows of each left row, and which of them are matches';
 
 CREATE OR REPLACE FUNCTION pgembed.semantic_join_keys(
@@ -81,7 +81,7 @@ CREATE OR REPLACE FUNCTION pgembed.semantic_join_keys(
     max_distance float8 DEFAULT NULL, mapping text DEFAULT 'many', condition text DEFAULT NULL, params jsonb DEFAULT NULL,
     "precision" float8 DEFAULT NULL, recall float8 DEFAULT NULL, labels regclass DEFAULT NULL, attributes jsonb DEFAULT NULL,
     candidates text DEFAULT 'dense', join_type text DEFAULT 'inner', matches_only boolean DEFAULT false,
-    not_equal boolean DEFAULT false, hub_correction text DEFAULT 'auto', search_recall float8 DEFAULT 1
+    not_equal boolean DEFAULT false, hub_correction text DEFAULT 'auto', search_recall float8 DEFAULT 1, hubness name DEFAULT NULL
 )
 RETURNS TABLE (left_key text, right_key text, distance float8, rank int, is_match boolean, probability float8, evidence text[])
 LANGUAGE plpgsql
@@ -95,7 +95,7 @@ BEGIN
     handle := pgembed._join_begin(
         "left", "right", 'keys',
         left_column, right_column, k, max_distance, mapping, condition, params, "precision", recall, labels, attributes, candidates,
-        join_type, matches_only, not_equal, hub_correction, search_recall
+        join_type, matches_only, not_equal, hub_correction, search_recall, hubness
     );
     LOOP
         SELECT * INTO part FROM pgembed._join_next(handle);
@@ -108,7 +108,7 @@ $$;
 
 COMMENT ON FUNCTION pgembed.semantic_join_keys(
     regclass, regclass, name, name, int, float8, text, text, jsonb, float8, float8, regclass, jsonb, text, text, boolean, boolean,
-    text, float8
+    text, float8, name
 ) IS 'the keys of the pairs of semantic_join(), for callers who may not read every column; a composite key is a JSON array';
 
 CREATE OR REPLACE FUNCTION pgembed._join_table(destination text, left_table regclass, right_table regclass, OUT made text, OUT filled text)
@@ -127,7 +127,7 @@ CREATE OR REPLACE FUNCTION pgembed.semantic_join_into(
     k int DEFAULT 1, max_distance float8 DEFAULT NULL, mapping text DEFAULT 'many', condition text DEFAULT NULL,
     params jsonb DEFAULT NULL, "precision" float8 DEFAULT NULL, recall float8 DEFAULT NULL, labels regclass DEFAULT NULL,
     attributes jsonb DEFAULT NULL, candidates text DEFAULT 'dense', join_type text DEFAULT 'inner', matches_only boolean DEFAULT false,
-    not_equal boolean DEFAULT false, hub_correction text DEFAULT 'auto', search_recall float8 DEFAULT 1
+    not_equal boolean DEFAULT false, hub_correction text DEFAULT 'auto', search_recall float8 DEFAULT 1, hubness name DEFAULT NULL
 )
 RETURNS bigint
 LANGUAGE plpgsql
@@ -141,7 +141,7 @@ BEGIN
     EXECUTE plan.made;
     EXECUTE plan.filled USING
         "left", "right", left_column, right_column, k, max_distance, mapping, condition, params, "precision", recall, labels,
-        attributes, candidates, join_type, matches_only, not_equal, hub_correction, search_recall;
+        attributes, candidates, join_type, matches_only, not_equal, hub_correction, search_recall, hubness;
     GET DIAGNOSTICS rows = ROW_COUNT;
     RETURN rows;
 END;
@@ -149,13 +149,13 @@ $$;
 
 COMMENT ON FUNCTION pgembed.semantic_join_into(
     text, regclass, regclass, name, name, int, float8, text, text, jsonb, float8, float8, regclass, jsonb, text, text, boolean,
-    boolean, text, float8
+    boolean, text, float8, name
 ) IS 'semantic_join_keys() into a new table with typed keys; how far it is stands in pgembed.progress; returns the number of pairs';
 
 CREATE OR REPLACE FUNCTION pgembed._explain_join(
     left_table regclass, right_table regclass, left_column name, right_column name, k int, max_distance float8, mapping text,
     condition text, params jsonb, "precision" float8, recall float8, labels regclass, attributes jsonb, candidates text,
-    join_type text, matches_only boolean, not_equal boolean, hub_correction text, search_recall float8, execute boolean
+    join_type text, matches_only boolean, not_equal boolean, hub_correction text, search_recall float8, hubness name, execute boolean
 )
 RETURNS TABLE (property text, value text)
 LANGUAGE plpython3u
@@ -165,13 +165,13 @@ AS $python$
 from pgembed.udf import join
 return join.explain(
     left_table, right_table, left_column, right_column, k, max_distance, mapping, condition, params, precision, recall, labels,
-    attributes, candidates, join_type, matches_only, not_equal, hub_correction, search_recall, execute
+    attributes, candidates, join_type, matches_only, not_equal, hub_correction, search_recall, hubness, execute
 )
 $python$;
 
 COMMENT ON FUNCTION pgembed._explain_join(
     regclass, regclass, name, name, int, float8, text, text, jsonb, float8, float8, regclass, jsonb, text, text, boolean, boolean,
-    text, float8, boolean
+    text, float8, name, boolean
 ) IS 'internal: explain_join() of two relations';
 
 CREATE OR REPLACE FUNCTION pgembed.explain_join(
@@ -179,7 +179,8 @@ CREATE OR REPLACE FUNCTION pgembed.explain_join(
     max_distance float8 DEFAULT NULL, mapping text DEFAULT 'many', condition text DEFAULT NULL, params jsonb DEFAULT NULL,
     "precision" float8 DEFAULT NULL, recall float8 DEFAULT NULL, labels regclass DEFAULT NULL, attributes jsonb DEFAULT NULL,
     candidates text DEFAULT 'dense', join_type text DEFAULT 'inner', matches_only boolean DEFAULT false,
-    not_equal boolean DEFAULT false, hub_correction text DEFAULT 'auto', search_recall float8 DEFAULT 1, execute boolean DEFAULT true
+    not_equal boolean DEFAULT false, hub_correction text DEFAULT 'auto', search_recall float8 DEFAULT 1, hubness name DEFAULT NULL,
+    execute boolean DEFAULT true
 )
 RETURNS TABLE (property text, value text)
 LANGUAGE plpgsql
@@ -190,12 +191,12 @@ BEGIN
     RETURN QUERY SELECT e.property, e.value FROM pgembed._explain_join(
         pgembed._relation_of(pg_catalog.pg_typeof("left")), pgembed._relation_of(pg_catalog.pg_typeof("right")),
         left_column, right_column, k, max_distance, mapping, condition, params, "precision", recall, labels, attributes, candidates,
-        join_type, matches_only, not_equal, hub_correction, search_recall, execute
+        join_type, matches_only, not_equal, hub_correction, search_recall, hubness, execute
     ) AS e;
 END;
 $$;
 
 COMMENT ON FUNCTION pgembed.explain_join(
     anyelement, anycompatible, name, name, int, float8, text, text, jsonb, float8, float8, regclass, jsonb, text, text, boolean,
-    boolean, text, float8, boolean
+    boolean, text, float8, name, boolean
 ) IS 'how semantic_join() goes about it, and how good its matches are estimated to be; execute => false reads no rows';

@@ -18,7 +18,7 @@ CREATE OR REPLACE FUNCTION pgembed.review_pairs(
     right_column name DEFAULT NULL, k int DEFAULT 1, max_distance float8 DEFAULT NULL, mapping text DEFAULT 'many',
     condition text DEFAULT NULL, params jsonb DEFAULT NULL, "precision" float8 DEFAULT NULL, recall float8 DEFAULT NULL,
     attributes jsonb DEFAULT NULL, candidates text DEFAULT 'dense', not_equal boolean DEFAULT false,
-    hub_correction text DEFAULT 'auto', search_recall float8 DEFAULT 1
+    hub_correction text DEFAULT 'auto', search_recall float8 DEFAULT 1, hubness name DEFAULT NULL
 )
 RETURNS TABLE (left_key text, right_key text, left_text text, right_text text, probability float8, reason text)
 LANGUAGE plpython3u
@@ -28,10 +28,10 @@ AS $python$
 from pgembed.udf import labelling
 return labelling.review_pairs(
     left, right, labels, n, left_column, right_column, k, max_distance, mapping, condition, params, precision, recall, attributes,
-    candidates, not_equal, hub_correction, search_recall
+    candidates, not_equal, hub_correction, search_recall, hubness
 )
 $python$;
 
 COMMENT ON FUNCTION pgembed.review_pairs(
-    regclass, regclass, regclass, int, name, name, int, float8, text, text, jsonb, float8, float8, jsonb, text, boolean, text, float8
+    regclass, regclass, regclass, int, name, name, int, float8, text, text, jsonb, float8, float8, jsonb, text, boolean, text, float8, name
 ) IS 'the n pairs worth labelling next, with a reason for each';

@@ -218,6 +218,7 @@ def test_semantic_join_takes_every_option_of_the_server() -> None:
         not_equal=True,
         hub_correction="csls",
         search_recall=0.99,
+        hubness="hub",
     )
     statement, values = compiled(select(pairs.left, pairs.right, pairs.probability, pairs.evidence))
     assert "left_column" not in statement
@@ -228,8 +229,8 @@ def test_semantic_join_takes_every_option_of_the_server() -> None:
         "matches_only => %(matches_only_1)s",
     ):
         assert written in statement
-    names = ("recall", "attributes", "candidates", "join_type", "not_equal", "hub_correction", "search_recall")
-    assert [values[f"{name}_1"] for name in names] == [0.9, '{"name": "title"}', "hybrid", "left", True, "csls", 0.99]
+    names = ("recall", "attributes", "candidates", "join_type", "not_equal", "hub_correction", "search_recall", "hubness")
+    assert [values[f"{name}_1"] for name in names] == [0.9, '{"name": "title"}', "hybrid", "left", True, "csls", 0.99, "hub"]
     plain = semantic_join(Thing, Maker, attributes=["name"])
     statement, values = compiled(select(plain.rank))
     assert values["attributes_1"] == '["name"]'

@@ -100,7 +100,7 @@ def test_labels_need_the_right_to_read_them(places: Connection, reader: str, as_
 def test_parts_belong_to_the_role_that_began(places: Connection, reader: str, as_role: AsRole) -> None:
     call = (
         "SELECT pgembed._join_begin('city', 'capital', 'keys', NULL, NULL, 1, NULL, 'many', NULL, NULL, NULL, NULL, NULL, NULL, 'dense',"
-        " 'inner', false, false, 'auto', 1)"
+        " 'inner', false, false, 'auto', 1, NULL)"
     )
     with places.transaction():
         handle = places.execute(call).fetchone()[0]  # type: ignore[index]

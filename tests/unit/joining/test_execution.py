@@ -25,7 +25,7 @@ class Lists:
     def execute(self, statement: str, types: Sequence[str] = (), values: Sequence[object] = (), *, keep: bool = False) -> list[Any]:
         if "pg_extension" in statement:
             return [{"schema": "public"}]
-        return [{"value": "on", "name": "", "n": 0}]
+        return [{"value": "on", "name": "", "before": "on", "n": 0}]
 
     def stream(
         self, statement: str, types: Sequence[str] = (), values: Sequence[object] = (), *, size: int
