@@ -34,6 +34,8 @@ LEAST_ROWS = 4096
 LOOK, EXACT = 8.0, 400.0
 # A plan must promise to be that much cheaper than whole products, and serves no larger k: the bounds then reach too many rows.
 WORTH, MOST_K = 0.7, 200
+# Both directions come of one pass over the products for so many neighbours; lists of more are kept quicker by a pass for each.
+MOST_AT_ONCE = 4
 # Tiles of which the first guess at a row's k-th best is made, beside k.
 GUESSES = 3
 
@@ -108,6 +110,9 @@ def search(
         known = products.near(left.part(sample), right, k, reach=sampled, check=check, height=height)[0]
         with threads.arithmetic(1):  # none of these products is so large that a second thread would not wait for the first
             how = plan(left, right, sample, known, k, recall, reach=sampled, seed=seed)
+    if how is None and back and (k or MOST_AT_ONCE) > MOST_AT_ONCE:
+        forward, _ = products.near(left, right, k, reach=reach, check=check, height=height, tell=tell)
+        return forward, products.near(right, left, k, check=check, height=height)[0]
     if how is None:
         return products.near(left, right, k, reach=reach, back=(k, None) if back else None, check=check, height=height, tell=tell)
     others = np.ones(len(left), dtype=bool)
