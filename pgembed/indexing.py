@@ -22,7 +22,7 @@ def build(db: Database, column: Column) -> None:
     counted = db.execute(f"SELECT pg_catalog.count({column.sql}) AS n FROM {column.place}")[0]["n"]
     if counted < INDEX_ROWS or not fits(column):
         return
-    if is_being_built(db, column.table.oid):
+    if not take_turn_until_commit(db, column.table.oid):
         db.notice(f"a worker builds the index of {column.label}")
         return
     before = set_memory(db, memory(db, column, counted))
@@ -81,6 +81,13 @@ def key(number: int) -> str:
 def take_turn(db: Database, table: int) -> bool:
     """Whether this session may build indexes of a table concurrently now; until it ends, nobody else of ours does."""
     asked = f"SELECT pg_catalog.pg_try_advisory_lock($1, {key(2)}) AS got"
+    return bool(db.execute(asked, ["pg_catalog.int4", _BIG], [_LOCK, table])[0]["got"])
+
+
+def take_turn_until_commit(db: Database, table: int) -> bool:
+    """The same for whoever builds in its own transaction, with whose end the turn ends. Looking whether somebody has it is not enough: a
+    worker that has just looked itself would build the same index again."""
+    asked = f"SELECT pg_catalog.pg_try_advisory_xact_lock($1, {key(2)}) AS got"
     return bool(db.execute(asked, ["pg_catalog.int4", _BIG], [_LOCK, table])[0]["got"])
 
 

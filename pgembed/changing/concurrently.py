@@ -17,7 +17,7 @@ from pgembed.database import Database
 
 # So long a call waits for a worker to begin with an index, where some are alive; while one builds, it waits on.
 PATIENCE_SECONDS = 30.0
-_LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.2
 # A table that is written all the time is never quite full: one row of so many may be missing.
 _ONE_OF = 100
 
@@ -125,7 +125,7 @@ def by_worker(db: Database, table: Table, is_missing: Callable[[], bool]) -> boo
             db.execute("SELECT pgembed._wake_workers()")
         db.commit()
         # no statement: whoever builds waits for all that have a snapshot
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(LOOK_SECONDS)
         db.check_interrupts()
 
 

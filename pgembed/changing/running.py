@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -199,6 +200,11 @@ def _index(db: Database, write: Writer, change: Change, *, build: bool) -> bool:
         hint="A worker would build it concurrently: pgembed worker, in a shell. With build_index => false the call stops here and names the"
         " CREATE INDEX CONCURRENTLY for you to run.",
     )
+    while not indexing.take_turn_until_commit(db, old.table.oid):
+        # a worker has come meanwhile, and what it builds is not missing then
+        db.commit()
+        time.sleep(concurrently.LOOK_SECONDS)
+        db.check_interrupts()
     with following.as_owner(db, old.table):
         indexes.build(db, old, new)
     db.commit()

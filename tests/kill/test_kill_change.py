@@ -141,6 +141,17 @@ def objects(db: Connection, at: Place) -> list[Any]:
     ).fetchall()
 
 
+def indexes(db: Connection, at: Place) -> str:
+    """The indexes of the same tables, where one too many is found."""
+    return "\n".join(
+        row[0]
+        for row in db.execute(
+            "SELECT pg_get_indexdef(indexrelid) FROM pg_index"
+            f" WHERE indrelid IN ('{at.table}'::regclass, '{at.chunks or at.table}'::regclass)".encode()
+        ).fetchall()
+    )
+
+
 def next_step(here: Scene, state: str) -> str:
     """What is called next: mostly what leads on, now and then what leads back."""
     if state == "none":
@@ -234,4 +245,4 @@ def die(here: Scene, at: Place, kills: int) -> None:
         call, _ = go(here, at, "finish", None)
         assert call.error is None, call.error
     here.settle()
-    assert objects(here.mortal.db, at) == before
+    assert objects(here.mortal.db, at) == before, indexes(here.mortal.db, at)

@@ -15,6 +15,7 @@ import shifted
 from meanwhile import Asked, waits
 from support import Connect, Connection, MakeRole, Notices, Refused, wait_until
 
+from pgembed import indexing
 from pgembed.changing import locking
 from pgembed.columns import table as described
 from pgembed.psycopgdb import PsycopgDatabase
@@ -242,6 +243,22 @@ def test_an_index_may_be_built_by_hand_and_the_call_goes_on(words: Connection, n
     words.execute(statement)
     words.execute("CALL pgembed.change_model('t', 'new', build_index => false)")
     assert roles(words) == NAMES["after"]
+
+
+def test_what_a_worker_is_about_to_build_is_not_built_twice(words: Connection, connect: Connect) -> None:
+    words.execute("CREATE INDEX ON t USING hnsw (embedding vector_cosine_ops)")
+    # a worker that has its turn but has not told yet that it is there, as after a restart of the server
+    worker, table = PsycopgDatabase(connect(words)), one(words, "SELECT 't'::regclass::oid::int8")
+    assert indexing.take_turn(worker, table)
+    thread = Asked(connect(words), "CALL pgembed.change_model('t', 'new')")
+    wait_until(lambda: one(words, "SELECT max(state) FROM pgembed.model_changes") == "indexing")
+    (statement,) = (row[0] for row in words.execute("SELECT pgembed.model_change_indexes('t')").fetchall())
+    worker.execute(statement)
+    indexing.end_turn(worker, table)
+    thread.join(60)
+    assert roles(words) == NAMES["after"]
+    built = "SELECT count(*) FROM pg_index AS x JOIN pg_class AS c ON c.oid = indexrelid JOIN pg_am AS m ON m.oid = c.relam"
+    assert one(words, f"{built} WHERE indrelid = 't'::regclass AND amname = 'hnsw'") == 2
 
 
 def test_the_report_says_what_moves_and_what_stays_behind(words: Connection) -> None:

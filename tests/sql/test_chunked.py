@@ -342,9 +342,6 @@ def test_bad_declarations_are_refused_and_nothing_is_half_done(
 
 
 def test_what_needs_one_vector_a_row_refuses(doc: Connection, refused: Refused) -> None:
-    doc.execute("CREATE TABLE word (w text); INSERT INTO word VALUES ('a')")
-    for call in ("NULL::doc, NULL::word, right_column => 'w'", "NULL::word, NULL::doc, left_column => 'w', right_column => 'part'"):
-        refused(doc, "0A000", f"SELECT pgembed.semantic_join({call})", message="doc.part is over chunks", hint="adopt_embedding")
     refused(
         doc,
         "0A000",
