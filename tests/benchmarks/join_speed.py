@@ -244,7 +244,8 @@ def show_bounded(connection: Connection, url: str, rows: int, dim: int) -> list[
 
 def run(url: str, *, quick: bool = False) -> None:
     """The part of bench_joins.py."""
-    with psycopg.connect(url, autocommit=True) as connection:
+    # a statement that psycopg prepared while index scans were off would do without them ever after
+    with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pgembed CASCADE")
         connection.execute("SET maintenance_work_mem = '1GB'; SET jit = off; SET hnsw.ef_search = 40")
         if quick:
