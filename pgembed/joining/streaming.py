@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # What a decision looks at of each left row, whatever k is.
 DEPTH = 10
+# A window is so small a part of the memory: deciding about its pairs takes twice what they take themselves, and the join goes on beside it.
+HELD = 12
 # Of fewer left rows nothing can be decided, see `pgembed.matching.unlabelled`.
 FEWEST = 10
 
@@ -81,7 +83,7 @@ def windows(db: Database, prepared: Prepared) -> Iterator[Window]:
     for part in execution.run(db, asked):
         held.append(part)
         size += memory.GATHERED * len(part.left)
-        if 4 * size > asked.memory:
+        if HELD * size > asked.memory:
             yield _window(db, prepared, held)
             held, size = [], 0
     if held:
