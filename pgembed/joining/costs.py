@@ -23,8 +23,8 @@ STATEMENT, LOOK, CANDIDATE = 600.0, 250.0, 9.0
 BEGIN = 2_000.0
 # Of dense rows whose number of dimensions nobody knows.
 DIMENSIONS = 768
-# By recall an hnsw.ef_search for k = 1. Of 63,166 descriptions of packages, asked with 10,000 that are not stored, 40 found .991, and .980 of
-# the ten nearest; the others are on the safe side of what was measured. For more neighbours it is raised, see `ef_search`.
+# By recall an hnsw.ef_search for k = 1. Of 63,166 descriptions of packages, asked with 10,000 that are not stored, 40 found .991, and
+# .980 of the ten nearest; the others are on the safe side of what was measured. For more neighbours it is raised, see `ef_search`.
 EF_SEARCH = ((0.95, 40), (0.98, 100), (0.99, 200), (0.995, 400))
 # pgvector's hnsw.ef_search is at most 1,000, and some rows more than k are looked up.
 MOST_BY_INDEX = 500
