@@ -34,26 +34,6 @@ class Places:
         return len(self.places)
 
 
-def read_vectors(db: Database, column: Column) -> tuple[Places, npt.NDArray[np.float32]]:
-    """All vectors of a column, float32 (n, dim); rows without one are left out."""
-    import numpy as np
-
-    alias = column.table.alias
-    sent = f"{column.vector_schema}.vector_send({alias}.{column.sql}{_as_vector(column)})"
-    page = max(1, min(PAGE, PAGE_BYTES // (4 * (column.dim or 2000))))
-    pages = db.execute(
-        "SELECT pg_catalog.array_agg(o) AS tables, pg_catalog.array_agg(c) AS places,"
-        " pg_catalog.string_agg(b, ''::pg_catalog.bytea) AS sent"
-        f" FROM (SELECT {alias}.tableoid AS o, {alias}.ctid::pg_catalog.text AS c, {sent} AS b,"
-        f" pg_catalog.row_number() OVER () / {page} AS page FROM {column.table.sql} AS {alias}"
-        f" WHERE {alias}.{column.sql} IS NOT NULL) AS v GROUP BY page ORDER BY page"
-    )
-    places = Places([oid for row in pages for oid in row["tables"]], [place for row in pages for place in row["places"]])
-    if not pages:
-        return places, np.empty((0, column.dim or 0), dtype=np.float32)
-    return places, np.concatenate([_floats(row["sent"], len(row["places"])) for row in pages])
-
-
 def read_keyed(db: Database, column: Column) -> tuple[list[str], npt.NDArray[np.float32]]:
     """As `read_vectors`, but with each row's key, as `Table.key_text` writes it; the table must have one."""
     import numpy as np
@@ -105,20 +85,6 @@ def pages(
 def _floats(sent: bytes, n: int) -> npt.NDArray[np.float32]:
     # four bytes of dimension and flags stand before each vector's floats
     return vectors.from_send_many(sent, n, (len(sent) // n - 4) // 4)
-
-
-def read_texts(db: Database, table: Table, expression: str) -> tuple[Places, list[str]]:
-    """A text of every row, where it is not NULL.
-
-    Args:
-        expression: SQL over the table's alias, of type text; ours or a quoted column.
-    """
-    rows = db.execute(
-        "SELECT pg_catalog.array_agg(o) AS tables, pg_catalog.array_agg(c) AS places, pg_catalog.array_agg(x) AS texts"
-        f" FROM (SELECT {table.alias}.tableoid AS o, {table.alias}.ctid::pg_catalog.text AS c, {expression} AS x"
-        f" FROM {table.sql} AS {table.alias}) AS v WHERE x IS NOT NULL"
-    )[0]
-    return Places(rows["tables"] or [], rows["places"] or []), rows["texts"] or []
 
 
 def _as_vector(column: Column) -> str:

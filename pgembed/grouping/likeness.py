@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pgembed.lexical import tokens
+from pgembed.lexical.spelling import edits
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -122,32 +123,3 @@ class Texts:
         most = 2 if short >= LONG and rare else 1
         slips = edits(one, other, most)
         return NO_SLIP if slips > most else SLIP * slips if rare else FORM
-
-
-def edits(one: str, other: str, most: int) -> int:
-    """Letters to insert, delete, replace or swap with their neighbour, to make one word of the other; most + 1 where it is more.
-
-    Optimal string alignment, Damerau (1964), https://doi.org/10.1145/363958.363994, within a band.
-    """
-    if one == other:
-        return 0
-    if abs(len(one) - len(other)) > most:
-        return most + 1
-    while one and other and one[0] == other[0]:
-        one, other = one[1:], other[1:]
-    while one and other and one[-1] == other[-1]:
-        one, other = one[:-1], other[:-1]
-    if not one or not other:
-        return min(most + 1, len(one) + len(other))
-    before: list[int] = []
-    last = list(range(len(other) + 1))
-    for i, a in enumerate(one, 1):
-        line = [i, *[0] * len(other)]
-        for j, b in enumerate(other, 1):
-            line[j] = min(last[j] + 1, line[j - 1] + 1, last[j - 1] + (a != b))
-            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
-                line[j] = min(line[j], before[j - 2] + 1)
-        if min(line) > most:
-            return most + 1
-        before, last = last, line
-    return min(most + 1, last[-1])

@@ -13,10 +13,11 @@ from typing import TypeAlias
 
 import numpy as np
 
+from pgembed.lexical.spelling import edits
 from pgembed.linking import folding, ordinary, shapes
 from pgembed.linking.dictionary import SHORTEST_NAME, SHORTEST_WORD, Dictionary, Name
 from pgembed.linking.folding import Folded
-from pgembed.linking.spelling import Hashed, Ints, digits, edits
+from pgembed.linking.spelling import Hashed, Ints, digits
 
 Check: TypeAlias = Callable[[], None]
 

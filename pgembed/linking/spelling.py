@@ -14,6 +14,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from pgembed.lexical.spelling import edits
+
 Ints: TypeAlias = npt.NDArray[np.int64]
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 
@@ -107,22 +109,6 @@ class _Table:
         place = np.repeat(np.arange(len(asked)), count)
         within = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
         return asked[place], self._strings[first[place] + within]
-
-
-def edits(a: str, b: str) -> int:
-    """Insertions, deletions, substitutions and swaps of neighbours that turn a into b (optimal string alignment)."""
-    if a == b:
-        return 0
-    before: list[int] = []
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        before, above, row = row, before, [i]
-        for j, y in enumerate(b, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                cost = min(cost, above[j - 2] + 1)
-            row.append(cost)
-    return row[-1]
 
 
 def likeness(a: str, b: str) -> float:

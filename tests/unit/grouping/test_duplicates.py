@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pgembed.grouping import duplicates, nearby
-from pgembed.grouping.likeness import Texts, edits
+from pgembed.grouping.likeness import Texts
+from pgembed.lexical.spelling import edits
 
 SYLLABLES = ("ba", "ko", "ri", "ten", "mu", "sal", "dor", "fi", "gra", "pel", "zo", "lin", "wem", "cha", "tur")
 

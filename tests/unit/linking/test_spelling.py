@@ -7,7 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from pgembed.linking.spelling import Hashed, Spellings, edits, likeness
+from pgembed.lexical.spelling import edits
+from pgembed.linking.spelling import Hashed, Spellings, likeness
 
 
 def near(strings: list[str], asked: list[str], shortest: int = 1) -> set[tuple[int, int]]:
