@@ -11,7 +11,7 @@ CREATE OR REPLACE FUNCTION joined(
 )
 LANGUAGE plpython3u STABLE AS $python$
 from pgembed import columns
-from pgembed.joining import costs, execution, memory, sources
+from pgembed.joining import contract, costs, execution, memory, sources
 from pgembed.udf import boundary
 from pgembed.udf.connection import DATABASE
 
@@ -29,7 +29,7 @@ def run():
     before = status("VmRSS")
     column = lambda table: columns.column(DATABASE, table, None)
     left, right = sources.of_column(column(left_table), "l"), sources.of_column(column(right_table), "r")
-    request = execution.Request(
+    request = contract.Request(
         left, right, k, max_distance, column(left_table).metric, mutual, same, False, search_recall, memory.bound(DATABASE)
     )
     if strategy is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from pgembed import errors, progress
 from pgembed.database import Database
 from pgembed.joining import costs, memory, probing, reading
-from pgembed.joining.execution import Part, Request
+from pgembed.joining.contract import Part, Request
 from pgembed.joins import neighbours
 from pgembed.joins.pairing import Ints, Pairs, Tell, concatenated, empty, merged
 from pgembed.models import threads

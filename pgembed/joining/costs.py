@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pgembed.database import Database
 from pgembed.joining import memory
-from pgembed.joining.execution import Choice, Request
+from pgembed.joining.contract import Choice, Request
 from pgembed.joining.sources import Source
 from pgembed.models import threads
 

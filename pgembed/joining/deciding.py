@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from pgembed.database import Database
 from pgembed.joining import labels, records
 from pgembed.joining.options import Options
+from pgembed.joining.prepared import Found, Prepared, Said
 
 if TYPE_CHECKING:
-    from pgembed.joining.performing import Found, Prepared
     from pgembed.joins.hybrid import Candidates
     from pgembed.joins.neighbours import Bools, Floats, Ints, Vectors
-    from pgembed.matching import Decision, Estimate
+    from pgembed.matching import Decision
     from pgembed.matching.attributes import Features
     from pgembed.matching.contract import MappingKind, Objects
 
 # Of two rows whose numbers agree: the cosine of their tokens with digits, but for rounding.
 AGREE = 0.999
-
-
-@dataclass(frozen=True)
-class Said:
-    """What is said of the pairs of a result.
-
-    Attributes:
-        chosen: places of the pairs among the candidates; all else is of these, in their order.
-        threshold: NaN where nothing can be said, as the estimates are None.
-    """
-
-    chosen: Ints
-    rank: Ints
-    is_match: Objects
-    probability: Floats
-    evidence: list[str]
-    threshold: float
-    precision: Estimate | None
-    recall: Estimate | None
-    by: str = "the shape of the distances"
-    notes: tuple[tuple[str, str], ...] = ()
 
 
 def decide(db: Database, prepared: Prepared, found: Found) -> Said:

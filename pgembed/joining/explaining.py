@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pgembed.database import Database
 from pgembed.joining import deciding, performing, streaming
 from pgembed.joining.options import Options
-from pgembed.joining.performing import Prepared
+from pgembed.joining.prepared import Prepared, Said
 from pgembed.joining.sides import Side
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _condition(prepared: Prepared) -> list[tuple[str, str]]:
     return told + ([("asked of PostgreSQL pair by pair", asked.rest)] if asked.rest else [])
 
 
-def _matches(every: Sequence[deciding.Said]) -> str:
+def _matches(every: Sequence[Said]) -> str:
     decided = [bool(one) for said in every for one in said.is_match if one is not None]
     return str(sum(decided)) if decided or not any(len(said.chosen) for said in every) else "cannot be said"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pgembed import text, vectors
 from pgembed.database import Database
-from pgembed.joining.execution import Encode
+from pgembed.joining.contract import Encode
 from pgembed.joining.sides import Kind, Side
 from pgembed.rows import PAGE, PAGE_BYTES
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from pgembed import catalogue, errors, progress
@@ -11,12 +11,11 @@ from pgembed.asking import provenance
 from pgembed.database import Database
 from pgembed.joining import conditions, costs, deciding, execution, hubness, labels, loading, memory, rendering, sides, streaming
 from pgembed.joining.candidates import LISTED, Asking, Search, corrected, passing, ranked, turned, united
-from pgembed.joining.conditions import Conditions
-from pgembed.joining.execution import Encode
 from pgembed.joining.loading import Loaded
 from pgembed.joining.options import Options
+from pgembed.joining.prepared import Found, Prepared
 from pgembed.joining.rendering import Result
-from pgembed.joining.sides import Form, Kind, Side
+from pgembed.joining.sides import Form, Side
 from pgembed.joining.streaming import DEPTH
 
 if TYPE_CHECKING:
@@ -29,65 +28,6 @@ if TYPE_CHECKING:
 TEXT = 1_500
 # How many partners a row may ask in a one-to-one mapping under a condition, where not all pairs are listed.
 DEEP = 64
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A join of which everything is known but the rows.
-
-    Attributes:
-        same: both sides are one column of one table, where no row is its own partner.
-        model: what embeds texts on the fly; None where nothing does.
-        model_name: of the vectors that are compared; '' where none are, or where it is not known.
-    """
-
-    conditions: Conditions
-    options: Options
-    form: Form
-    metric: Metric
-    same: bool
-    model: models.Model | None
-    model_name: str = ""
-
-    @property
-    def left(self) -> Side:
-        return self.conditions.left
-
-    @property
-    def right(self) -> Side:
-        return self.conditions.right
-
-    @property
-    def show(self) -> str:
-        """The join, for `pgembed.progress`."""
-        return f"{self.left.label} ~ {self.right.label}"
-
-    @property
-    def kinds(self) -> list[Kind]:
-        """Of each attribute the kind that both sides have; text where they differ."""
-        both = zip(self.left.attributes, self.right.attributes, strict=True)
-        return [one.kind if one.kind == other.kind else "text" for one, other in both]
-
-    def encode(self, db: Database) -> Encode | None:
-        """What makes vectors of texts."""
-        model = self.model
-        if model is None:
-            return None
-        return lambda texts: model.encode(texts, db.check_interrupts).vectors
-
-
-@dataclass(frozen=True)
-class Found:
-    """The candidates of a join and the rows that they are of.
-
-    Attributes:
-        mutual: which candidates are among the k nearest of both their rows; None where nobody asked.
-    """
-
-    candidates: Candidates
-    left: Loaded
-    right: Loaded
-    mutual: Bools | None = None
 
 
 def prepare(db: Database, left: str | None, right: str | None, form: Form, options: Options) -> Prepared:

@@ -10,11 +10,11 @@ import numpy as np
 from pgembed import vectors
 from pgembed.database import Database, Row
 from pgembed.joining import costs, settings
+from pgembed.joining.contract import Choice, Part, Request
 from pgembed.joins.pairing import best, exact
 
 if TYPE_CHECKING:
     from pgembed.columns import Column
-    from pgembed.joining.execution import Choice, Part, Request
     from pgembed.joining.reading import Chunk, Places
 
 # Rows that are looked up beside k: pgvector computes in float32, and float64 decides between rows that it takes for equally near.
@@ -32,8 +32,6 @@ def part(db: Database, request: Request, chunk: Chunk, places: Places, choice: C
     Through the index where that was chosen; else PostgreSQL compares every row, which for a few left rows takes less than reading them
     all. Distances are computed from the vectors as for a product. Right rows are numbered as they come up.
     """
-    from pgembed.joining.execution import Part
-
     assert request.k is not None
     column = request.right.column
     assert column is not None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pgembed.joining.execution import Encode
+    from pgembed.joining.contract import Encode
     from pgembed.joins.pairing import Ints, Vectors
 
 # What is fetched at a time: rows cost a Python object each until they are in an array.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgembed import columns, errors
+from pgembed import columns, errors, naming
 from pgembed.changing import pinning
 from pgembed.columns import quote, unquoted
 from pgembed.database import Database
@@ -55,9 +55,7 @@ def new_name(db: Database, name: str | None, what: str) -> str:
     """
     if name is None or not name.strip():
         raise errors.NullNotAllowed(f"{what} is {'NULL' if name is None else 'empty'}", hint="Name a table that is to be made.")
-    parts = db.execute("SELECT pg_catalog.parse_ident($1) AS parts", ["pg_catalog.text"], [name])[0]["parts"]
-    if len(parts) > 2:
-        raise errors.InvalidParameter(f'"{name}" is not the name of a table', hint="A name, or schema.name.")
+    parts = naming.parts(db, name)
     if len(parts) == 1:
         schema = db.execute("SELECT pg_catalog.current_schema()::pg_catalog.text AS name")[0]["name"]
         if schema is None:

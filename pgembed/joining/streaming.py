@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pgembed.database import Database
 from pgembed.joining import deciding, execution, memory
-from pgembed.joining.execution import Part, Request
+from pgembed.joining.contract import Part, Request
+from pgembed.joining.prepared import Prepared, Said
 from pgembed.joining.rendering import Result
-
-if TYPE_CHECKING:
-    from pgembed.joining.deciding import Said
-    from pgembed.joining.performing import Prepared
 
 # What a decision looks at of each left row, whatever k is.
 DEPTH = 10

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pgembed import boosting
 from pgembed.errors import InvalidParameter
-from pgembed.matching import boosting, competing, estimates, metric, unlabelled
+from pgembed.matching import competing, estimates, metric, unlabelled
 from pgembed.matching.attributes import Features
 from pgembed.matching.contract import MAPPINGS, Bools, Decision, Floats, Ints, MappingKind, Scored
 

@@ -14,7 +14,7 @@ from support import PATIENCE, Connect, Connection
 
 from pgembed import columns, errors
 from pgembed.joining import costs, execution, sources
-from pgembed.joining.execution import Request
+from pgembed.joining.contract import Request
 from pgembed.psycopgdb import PsycopgDatabase
 
 DIM = 24

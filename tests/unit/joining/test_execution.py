@@ -10,7 +10,7 @@ import pytest
 
 from pgembed import errors
 from pgembed.joining import costs, execution, memory, reading
-from pgembed.joining.execution import Request
+from pgembed.joining.contract import Request
 from pgembed.joining.sources import Source
 from pgembed.joins import nearest
 

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pgembed import boosting
 from pgembed.errors import InvalidParameter
-from pgembed.matching import boosting, competing, learned, metric, unlabelled
+from pgembed.matching import competing, learned, metric, unlabelled
 from pgembed.matching.learned import Labels, decide
 from tests.unit.matching.made import Made, made
 

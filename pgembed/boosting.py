@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from pgembed.matching.contract import Bools, Floats, Ints
+Floats: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
 
 BINS = 33  # of known values; one more holds what is unknown
 FEWEST_COLUMNS = 8  # that a tree sees, where there are so many: fewer have no interactions
@@ -25,6 +29,8 @@ class Settings:
         ridge: added to each leaf's sum of second derivatives.
         weight: least sum of second derivatives of a leaf.
         rows, columns: share that each tree sees.
+        most: rows that a tree sees at most; None: however many there are. Half of them are those with the largest gradients, the rest is
+            drawn from the others and counts for all of them (Ke et al., LightGBM, NIPS 2017, "gradient-based one-side sampling").
     """
 
     trees: int = 60
@@ -34,6 +40,7 @@ class Settings:
     weight: float = 1.0
     rows: float = 0.7
     columns: float = 0.4
+    most: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,17 +62,33 @@ class Bins:
         return Bins(np.vstack([self.upper, other.upper]), np.vstack([self.lower, other.lower]))
 
 
+@dataclass(frozen=True)
+class Borders:
+    """Where the bins of each column end: what trees need to be asked about values that they have not seen."""
+
+    of_column: list[npt.NDArray[np.floating]]
+
+    def bins(self, values: npt.NDArray[np.floating]) -> Bins:
+        """Bins of (rows, columns) values, NaN where unknown."""
+        upper = np.empty(values.shape[::-1], dtype=np.uint8)
+        lower = np.empty_like(upper)
+        for at, borders in enumerate(self.of_column):
+            column = np.ascontiguousarray(values[:, at])
+            upper[at] = np.searchsorted(borders, column, side="left")
+            unknown = np.isnan(column)
+            lower[at] = np.where(unknown, 0, upper[at])
+            upper[at][unknown] = BINS
+        return Bins(upper, lower)
+
+
+def borders(values: npt.NDArray[np.floating]) -> Borders:
+    """So that these (rows, columns) values are as many in each bin of a column."""
+    return Borders([_edges(np.ascontiguousarray(values[:, at])) for at in range(values.shape[1])])
+
+
 def binned(values: npt.NDArray[np.floating], among: Ints | None = None) -> Bins:
     """Bins of (rows, columns) values, NaN where unknown; so that the rows ``among`` (None: all) are as many in each bin of a column."""
-    upper = np.empty(values.shape[::-1], dtype=np.uint8)
-    lower = np.empty_like(upper)
-    for at in range(values.shape[1]):
-        column = np.ascontiguousarray(values[:, at])
-        upper[at] = np.searchsorted(_edges(column if among is None else column[among]), column, side="left")
-        unknown = np.isnan(column)
-        lower[at] = np.where(unknown, 0, upper[at])
-        upper[at][unknown] = BINS
-    return Bins(upper, lower)
+    return borders(values if among is None else values[among]).bins(values)
 
 
 @dataclass(frozen=True)
@@ -113,14 +136,38 @@ class Trees:
         return np.asarray(self.leaf[tree].take(node))
 
 
-def fit(bins: Bins, truth: Bools, offset: Floats | None = None, *, settings: Settings | None = None, seed: int = 0) -> Trees:
-    """Fit trees to the log loss.
+def softmax(odds: Floats, start: Ints) -> Floats:
+    """Probabilities of the rows of each group: the groups follow each other, and begin at ``start``; none is empty."""
+    if not len(start):
+        return np.zeros(0)
+    size = np.diff(start, append=len(odds))
+    share = np.exp(odds - np.repeat(np.maximum.reduceat(odds, start), size))
+    return np.asarray(share / np.repeat(np.add.reduceat(share, start), size))
+
+
+def fit(
+    bins: Bins,
+    truth: Bools,
+    offset: Floats | None = None,
+    *,
+    start: Ints | None = None,
+    weight: Floats | None = None,
+    settings: Settings | None = None,
+    seed: int = 0,
+    check: Callable[[], None] | None = None,
+) -> Trees:
+    """Fit trees to the log loss, of each row by itself or of one choice in each group of rows.
 
     Args:
         bins: of the rows to learn from.
         truth: (rows,).
+        start: where the groups begin, of which one row each is true: then odds are compared within a group only (`softmax`; Cao et al.,
+            Learning to Rank: From Pairwise Approach to Listwise Approach, ICML 2007, with one right answer: a conditional logit).
+            None: each row is true or not by itself.
         offset: the log-odds that each row begins with, from what is known without the trees; None begins with the share of the true.
+        weight: how much each row counts, about 1 on average; None: all the same.
         settings, seed: the same give the same trees.
+        check: called before each tree.
 
     Chen and Guestrin, XGBoost: A Scalable Tree Boosting System, KDD 2016, https://arxiv.org/abs/1603.02754 (second-order gain, ridge,
     the better side for unknown values); Ke et al., LightGBM, NIPS 2017 (histograms, a sibling's is what its parent's has more). Every
@@ -130,7 +177,7 @@ def fit(bins: Bins, truth: Bools, offset: Floats | None = None, *, settings: Set
     rng = np.random.default_rng(seed)
     useful = np.flatnonzero(bins.upper.min(1) < bins.upper.max(1)) if len(truth) else np.zeros(0, dtype=np.int64)
     share = np.clip(truth.mean(), 1e-6, 1 - 1e-6)
-    base = float(np.log(share / (1.0 - share)))
+    base = float(np.log(share / (1.0 - share))) if start is None else 0.0
     inner = 2**settings.depth - 1
     trees = settings.trees if len(useful) else 0
     column, border = np.zeros((trees, inner), dtype=np.int64), np.full((trees, inner), _NEVER, dtype=np.int64)
@@ -140,9 +187,17 @@ def fit(bins: Bins, truth: Bools, offset: Floats | None = None, *, settings: Set
     by_row, every = np.ascontiguousarray(bins.upper.T), np.arange(len(truth))
     with_unknown = (bins.upper == BINS).any(1)
     for tree in range(trees):
-        chance = 1.0 / (1.0 + np.exp(-np.clip(odds, -30.0, 30.0)))
+        if check:
+            check()
+        chance = 1.0 / (1.0 + np.exp(-np.clip(odds, -30.0, 30.0))) if start is None else softmax(odds, start)
         first, second = truth - chance, chance * (1.0 - chance)
+        if weight is not None:
+            first, second = first * weight, second * weight
         seen = np.flatnonzero(rng.random(len(truth)) < settings.rows) if settings.rows < 1.0 else every
+        if settings.most is not None and len(seen) > settings.most:
+            seen, times = _telling(first, seen, settings.most, rng)
+            first[seen] *= times
+            second[seen] *= times
         asked = np.sort(rng.permutation(useful)[: max(FEWEST_COLUMNS, round(settings.columns * len(useful)))])
         # Columns with unknown values first: only those have two questions of a border.
         asked = asked[np.argsort(~with_unknown[asked], kind="stable")]
@@ -151,6 +206,19 @@ def fit(bins: Bins, truth: Bools, offset: Floats | None = None, *, settings: Set
         column[tree], border[tree], unknown_right[tree], leaf[tree] = grown
         odds += fitted._added(tree, bins)
     return fitted
+
+
+def _telling(first: Floats, seen: Ints, most: int, rng: np.random.Generator) -> tuple[Ints, Floats]:
+    """Of the rows ``seen`` as many as ``most``, those with the largest gradients first, and for how many each of them counts."""
+    large = most // 2
+    order = np.argpartition(-np.abs(first[seen]), large)
+    others = order[large:]
+    drawn = others[np.sort(rng.permutation(len(others))[: most - large])]
+    times = np.ones(most)
+    times[large:] = len(others) / len(drawn)
+    chosen = np.concatenate([order[:large], drawn])
+    by_place = np.argsort(chosen)
+    return seen[chosen[by_place]], times[by_place]
 
 
 def _edges(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
