@@ -33,15 +33,19 @@ def prove(db: Database, found: Table, source: str, what: str = "source", kind: s
     return source
 
 
-def create(db: Database, found: Table, stem: str, expression: str, returns: str, *, definer: bool = False) -> RowFunction:
+def create(
+    db: Database, found: Table, stem: str, expression: str, returns: str, *, definer: bool = False, schema: str | None = None
+) -> RowFunction:
     """Create the function of an expression that `prove` has accepted.
 
     Args:
         stem: what its name begins with.
         definer: it is evaluated with the rights of its owner, whoever calls.
+        schema: where it is created; None: in that of the table.
     """
-    read = _columns_read(db, found, expression, returns)
-    function = f"{quote(found.schema)}.{quote(naming.free(db, found.schema, 'functions', stem))}"
+    schema = schema or found.schema
+    read = _columns_read(db, found, expression, returns, schema)
+    function = f"{quote(schema)}.{quote(naming.free(db, schema, 'functions', stem))}"
     # The path of now for whatever a function of the user's looks up when it runs, wherever it is called from.
     options = f"STABLE SECURITY {'DEFINER' if definer else 'INVOKER'} SET search_path FROM CURRENT"
     if read is None:
@@ -63,9 +67,9 @@ def drop(db: Database, function: RowFunction) -> None:
     db.execute(f"DROP FUNCTION IF EXISTS {function.name}")
 
 
-def _columns_read(db: Database, found: Table, expression: str, returns: str) -> list[tuple[str, str]] | None:
+def _columns_read(db: Database, found: Table, expression: str, returns: str, schema: str) -> list[tuple[str, str]] | None:
     """Name and type of the table's columns that an expression reads, as PostgreSQL itself sees it; None where it takes the whole row."""
-    function = f"{quote(found.schema)}.{quote(naming.free(db, found.schema, 'functions', 'pgembed_probe'))}"
+    function = f"{quote(schema)}.{quote(naming.free(db, schema, 'functions', 'pgembed_probe'))}"
     db.execute(
         f'CREATE FUNCTION {function}("row" {found.sql}) RETURNS {returns} LANGUAGE sql STABLE\n'
         f"RETURN (SELECT ({expression}\n)::{returns} FROM pg_catalog.unnest(ARRAY[$1]) AS {found.alias})"

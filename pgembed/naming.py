@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pgembed import errors
@@ -11,6 +12,8 @@ Kind = Literal["functions", "indexes", "tables"]
 
 IDENTIFIER_BYTES = 63  # PostgreSQL's NAMEDATALEN - 1
 _MOST = 1000
+_NAME = re.compile(r'\s*(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)(?:\s*\.\s*(?:"(?:[^"]|"")+"|[^\W\d][\w$]*))*\s*')
+_HUMPS = re.compile(r"([a-z0-9])([A-Z])")
 
 _RELATION = (
     "SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
@@ -45,3 +48,24 @@ def free(db: Database, schema: str, kind: Kind, stem: str, suffix: str = "") -> 
         if not db.execute(_TAKEN[kind], ["pg_catalog.text", "pg_catalog.text"], [schema, name]):
             return name
     raise errors.LimitExceeded(f'schema "{schema}" has a thousand {kind} named "{stem}{suffix}"', hint="Drop those that are not needed.")
+
+
+def parts(db: Database, name: str) -> list[str]:
+    """The parts of the name of a table as a person writes it: its own, or those of schema and table.
+
+    Raises:
+        errors.InvalidParameter: it is no such name.
+    """
+    if _NAME.fullmatch(name):
+        found = db.execute("SELECT pg_catalog.parse_ident($1) AS parts", ["pg_catalog.text"], [name])[0]["parts"]
+        if len(found) <= 2:
+            return list(found)
+    raise errors.InvalidParameter(
+        f"{name} is not the name of a table", hint='A name, or schema.name; with spaces or capitals it stands in quotes: "My table".'
+    )
+
+
+def words(name: str) -> str:
+    """A name as words of the language: leaderName and leader_name are "leader name"."""
+    apart = _HUMPS.sub(r"\1 \2", name).replace("_", " ")
+    return " ".join(word if word.isupper() and len(word) > 1 else word.lower() for word in apart.split())

@@ -13,6 +13,7 @@ from pgembed.codes import adding, catalogue
 from pgembed.columns import VECTOR_TYPES, Table, Writer
 from pgembed.database import Database
 from pgembed.following.owning import by_ourselves, is_by_ourselves
+from pgembed.linkers import declaring as linkers
 
 __all__ = ["by_ourselves", "column", "dropped", "moved"]
 
@@ -60,8 +61,10 @@ def _column(db: Database, write: Writer, table: int, number: int) -> None:
         elif what == "code":
             _write(write, found, "UPDATE pgembed._code SET column_name = $3 WHERE {table} AND column_name = $2", [lost, name])
         elif what == "linker":
-            statement = "UPDATE pgembed._linker SET names_columns = array_replace(names_columns, $2, $3) WHERE {target}"
-            _write(write, found, statement, [lost, name])
+            for statement in _LINKERS:
+                _write(write, found, statement, [lost, name])
+        elif what == "text":
+            _write(write, found, _TEXTS, [lost, name])
     _make_anew(db, write, found)
 
 
@@ -101,15 +104,8 @@ def _moved(db: Database, write: Writer, table: int) -> None:
         ["oid"],
         [found.oid],
     )
-    write(
-        found,
-        f"UPDATE pgembed._linker AS l SET names_function = {_quoted('p.proname')} FROM pg_proc AS p"
-        " JOIN pg_namespace AS n ON n.oid = p.pronamespace"
-        " JOIN pg_class AS t ON t.relnamespace = n.oid WHERE l.target OPERATOR(pg_catalog.=) $1::oid::regclass AND t.oid = $1"
-        " AND to_regproc(l.names_function) IS NULL AND p.proowner = t.relowner AND p.proname = (parse_ident(l.names_function))[2]",
-        ["oid"],
-        [found.oid],
-    )
+    for statement in _LINKERS_MOVED:
+        write(found, statement, ["oid"], [found.oid])
     # What is lost and not found elsewhere has not moved: while a dump is restored, indexes and triggers are still to come.
     if columns.table(db, str(table))[1] != known or _linkers(db, table) != linkers:
         _make_anew(db, write, found)
@@ -117,12 +113,12 @@ def _moved(db: Database, write: Writer, table: int) -> None:
 
 def _linkers(db: Database, table: int) -> list[str | None]:
     rows = db.execute(
-        "SELECT names_function FROM pgembed._linker"
-        " WHERE target OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass ORDER BY name",
+        "SELECT t.read_function AS called FROM pgembed._linker_target AS t"
+        " WHERE t.target OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass ORDER BY t.linker",
         ["pg_catalog.oid"],
         [table],
     )
-    return [row["names_function"] for row in rows]
+    return [row["called"] for row in rows]
 
 
 def dropped(db: Database, write: Writer, table: int, name: str) -> None:
@@ -139,7 +135,7 @@ def dropped(db: Database, write: Writer, table: int, name: str) -> None:
 
 
 def _lost(db: Database, table: int) -> Sequence[tuple[str, str]]:
-    """Names in the registry that the table has no more, where only one thing can be meant: (vector, hash, code or linker; the name)."""
+    """Names in the registry that the table has no more, where only one thing can be meant: (vector, hash, code, linker, text; its name)."""
     rows = db.execute(
         "SELECT l.what, pg_catalog.min(l.name::pg_catalog.text) AS name FROM ("
         "SELECT 'vector' AS what, column_name AS name FROM pgembed._embedding"
@@ -148,8 +144,10 @@ def _lost(db: Database, table: int) -> Sequence[tuple[str, str]]:
         " WHERE table_name OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass AND hash_column IS NOT NULL"
         " UNION SELECT 'code', column_name FROM pgembed._code"
         " WHERE table_name OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass"
-        " UNION SELECT 'linker', pg_catalog.unnest(names_columns) FROM pgembed._linker"
-        " WHERE target OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass) AS l"
+        " UNION SELECT 'linker', n.name FROM pgembed._linker_reads AS n"
+        " WHERE n.table_name OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass"
+        " UNION SELECT 'text', pg_catalog.unnest(k.text_column OPERATOR(pg_catalog.||) k.key_columns) FROM pgembed._link_table AS k"
+        " WHERE k.source OPERATOR(pg_catalog.=) $1::pg_catalog.oid::pg_catalog.regclass) AS l"
         " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = $1 AND a.attname = l.name AND NOT a.attisdropped)"
         " GROUP BY l.what HAVING pg_catalog.count(*) = 1",
         ["pg_catalog.oid"],
@@ -164,7 +162,7 @@ def _vector(db: Database, write: Writer, found: Table, lost: str, name: str) -> 
     for which in ("column_name", "new_column"):
         _write(write, found, f"UPDATE pgembed._model_change SET {which} = $3 WHERE {{table}} AND {which} = $2", [lost, name])
     _write(write, found, "UPDATE pgembed._code SET embedding_column = $3 WHERE {table} AND embedding_column = $2", [lost, name])
-    _write(write, found, "UPDATE pgembed._linker SET context_column = $3 WHERE {target} AND context_column = $2", [lost, name])
+    _write(write, found, "UPDATE pgembed._linker_target SET context_column = $3 WHERE {target} AND context_column = $2", [lost, name])
     _write(write, found, "UPDATE pgembed._filter_log SET column_name = $3 WHERE {target} AND column_name = $2", [lost, name])
     _write(write, found, "UPDATE pgembed._codec SET column_name = $3 WHERE {table} AND column_name = $2", [lost, name])
 
@@ -179,6 +177,8 @@ def _make_anew(db: Database, write: Writer, found: Table) -> None:
     for code in catalogue.codes(db, found):
         if code.trigger_name is not None and code.embedding_column in by_name:
             adding.mend(db, code, by_name[code.embedding_column], renamed=True)
+    if db.execute("SELECT FROM pgembed._linker_table WHERE table_name OPERATOR(pg_catalog.=) $1", ["pg_catalog.oid"], [found.oid]):
+        linkers.realign(db, write, found)
 
 
 def _quoted(name: str) -> str:
@@ -192,3 +192,31 @@ def _write(write: Writer, found: Table, statement: str, values: Sequence[object]
         "{target}", "target OPERATOR(pg_catalog.=) $1::oid::regclass"
     )
     write(found, named, ["oid", "name", "name"], [found.oid, *values])
+
+
+# A column of the table $1 has the name $3 now, and had $2; in all that linkers read of it.
+_RENAMED = "{0} = array_replace({0}, $2, $3)"
+_MINE = "OPERATOR(pg_catalog.=) $1::oid::regclass"
+_LINKERS = (
+    f"UPDATE pgembed._linker_target SET {_RENAMED.format('key_columns')}, {_RENAMED.format('read_columns')} WHERE target {_MINE}",
+    f"UPDATE pgembed._linker_source AS s SET {_RENAMED.format('target_columns')} FROM pgembed._linker_target AS t"
+    f" WHERE t.linker = s.linker AND t.number = s.number AND t.target {_MINE}",
+    f"UPDATE pgembed._linker_source SET {_RENAMED.format('from_columns')}, {_RENAMED.format('to_columns')},"
+    " value_column = CASE WHEN value_column = $2 THEN $3 ELSE value_column END,"
+    f" relation_column = CASE WHEN relation_column = $2 THEN $3 ELSE relation_column END WHERE source {_MINE}",
+    f"UPDATE pgembed._linker_source SET {_RENAMED.format('other_columns')}, {_RENAMED.format('names_columns')} WHERE other {_MINE}",
+)
+_TEXTS = (
+    "UPDATE pgembed._link_table SET text_column = CASE WHEN text_column = $2 THEN $3 ELSE text_column END,"
+    f" {_RENAMED.format('key_columns')} WHERE source {_MINE}"
+)
+# Functions that were made for targets in the schema of the table $1, by their names of now.
+_FOUND = (
+    " FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace JOIN pg_class AS t ON t.relnamespace = n.oid WHERE t.oid = $1"
+    " AND p.proowner = t.relowner AND to_regproc({0}) IS NULL AND p.proname = (parse_ident({0}))[2]"
+)
+_LINKERS_MOVED = (
+    f"UPDATE pgembed._linker_target AS l SET read_function = {_quoted('p.proname')}{_FOUND.format('l.read_function')} AND l.target {_MINE}",
+    f"UPDATE pgembed._linker_source AS l SET names_function = {_quoted('p.proname')}{_FOUND.format('l.names_function')}"
+    f" AND EXISTS (SELECT FROM pgembed._linker_target AS g WHERE g.linker = l.linker AND g.number = l.number AND g.target {_MINE})",
+)

@@ -14,18 +14,21 @@ from pgembed.codes import declaring
 from pgembed.columns import VECTOR_TYPES, Column, Table, Writer, quote
 from pgembed.database import Database, Row
 from pgembed.declared import Declared
+from pgembed.linkers import declaring as linkers
+from pgembed.linkers import following as linked
 
 AGAIN = "registered again"
 ANEW = "triggers and work index made anew"
+TOLD = "triggers made anew that tell linkers of changed rows"
 
 
-def repair(db: Database, write: Writer, target: str | None) -> list[tuple[Table, str, str]]:
+def repair(db: Database, write: Writer, target: str | None) -> list[tuple[Table, str | None, str]]:
     """See `pgembed.repair` in SQL.
 
     Args:
         target: None for all of the caller's tables.
     Returns:
-        The table, the column and what was done to it, for each of which something was.
+        The table, the column (None: what linkers read) and what was done to it, for each of which something was.
     Raises:
         errors.InsufficientPrivilege: the caller does not own the table.
     """
@@ -36,8 +39,8 @@ def repair(db: Database, write: Writer, target: str | None) -> list[tuple[Table,
         "SELECT t.oid FROM pg_catalog.pg_class AS t WHERE t.oid IN (SELECT table_name FROM pgembed._embedding)"
         " AND pg_catalog.pg_has_role(t.relowner, 'USAGE')"
     )
-    oids = sorted({*(int(row["oid"]) for row in known), *declared.tables(db)})
-    done: list[tuple[Table, str, str]] = []
+    oids = sorted({*(int(row["oid"]) for row in known), *declared.tables(db), *linked.untold(db)})
+    done: list[tuple[Table, str | None, str]] = []
     for oid in oids:
         try:
             with db.subtransaction():
@@ -71,7 +74,7 @@ def missing(db: Database, column: Column) -> list[str]:
     return lost
 
 
-def _table(db: Database, write: Writer, target: str) -> Iterator[tuple[Table, str, str]]:
+def _table(db: Database, write: Writer, target: str) -> Iterator[tuple[Table, str | None, str]]:
     found, _ = columns.table(db, target)
     found.must_own()
     for one in declared.unregistered(db, found.oid):
@@ -91,6 +94,10 @@ def _table(db: Database, write: Writer, target: str) -> Iterator[tuple[Table, st
                 f"{column.label}: rows that were written meanwhile may be of an older text and say nothing of it",
                 hint=f"CALL pgembed.refresh('{found.shown}', '{column.name}', recheck => true) looks at all of them.",
             )
+    if found.oid in linked.untold(db):
+        with renaming.by_ourselves():
+            linkers.realign(db, write, found)
+        yield found, None, TOLD
 
 
 def _index_anew(db: Database, write: Writer, column: Column) -> None:

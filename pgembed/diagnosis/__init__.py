@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pgembed import columns
 from pgembed.columns import Column
 from pgembed.database import Database
-from pgembed.diagnosis import embedded, installation, measured, queue
+from pgembed.diagnosis import embedded, installation, linked, measured, queue
 from pgembed.diagnosis.findings import SEVERITIES, Finding
 
 __all__ = ["Finding", "examine", "other_version"]
@@ -24,7 +24,7 @@ def examine(db: Database) -> list[Finding]:
     for column in _columns(db):
         found += [*embedded.of(db, column), *queue.of(db, column)]
     found += [*embedded.invalid_indexes(db), *measured.codecs(db), *measured.codes(db), *measured.calibrations(db)]
-    found += [*measured.adapters(db), *queue.workers(db)]
+    found += [*measured.adapters(db), *linked.of(db), *queue.workers(db)]
     return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
 
 

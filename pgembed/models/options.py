@@ -46,6 +46,9 @@ class Options:
 def derive(base: ModelInfo, name: str, options: Options, basis_sha256: str = "") -> ModelInfo:
     """The description of a model with options. Without any that differ it is the base's, fingerprint included.
 
+    Args:
+        name: of the new model.
+        basis_sha256: of the matrix of the options' basis, in hexadecimal; empty for none.
     Raises:
         InvalidParameter: dim or layers are not of what the base has; the base has a basis already and would be cut or turned.
         NotSupported: the base has no layers to choose of, or is normalised and is not to be.

@@ -138,6 +138,8 @@ def read_info(place: Path) -> ModelInfo:
 
     Checksums are verified when a model is installed; here they would cost more than loading it.
 
+    Args:
+        place: the revision's folder.
     Raises:
         FileMissing: the description, or a file that it names, is not there.
         FileDamaged: the description is not one, or a file has another size.

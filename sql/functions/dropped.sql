@@ -10,12 +10,38 @@ AS $$
     WITH embedding AS (
         DELETE FROM pgembed._embedding AS e WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = e.table_name)
         RETURNING e.source_function, e.trigger_function, e.chunk_table
+    ), linker_target AS (
+        DELETE FROM pgembed._linker_target AS t WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = t.target)
+        RETURNING t.linker, t.number, t.read_function
+    ), linker_source AS (
+        DELETE FROM pgembed._linker_source AS s
+        WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = s.source)
+            OR s.other IS NOT NULL AND NOT EXISTS (SELECT FROM pg_class WHERE oid = s.other)
+            OR NOT EXISTS (
+                SELECT FROM pgembed._linker_target AS t JOIN pg_class AS c ON c.oid = t.target
+                WHERE t.linker = s.linker AND t.number = s.number
+            )
+        RETURNING s.linker, s.names_function
     ), linker AS (
-        DELETE FROM pgembed._linker AS l WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = l.target)
-        RETURNING l.names_function
+        DELETE FROM pgembed._linker AS l
+        WHERE EXISTS (SELECT FROM linker_target AS g WHERE g.linker = l.name) AND NOT EXISTS (
+            SELECT FROM pgembed._linker_target AS t JOIN pg_class AS c ON c.oid = t.target WHERE t.linker = l.name
+        )
+        RETURNING l.name
+    ), linker_model AS (
+        DELETE FROM pgembed._linker_model AS m USING linker AS l WHERE m.linker = l.name
+    ), linker_table AS (
+        DELETE FROM pgembed._linker_table AS w WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = w.table_name)
+        RETURNING w.trigger_function
+    ), linker_change AS (
+        DELETE FROM pgembed._linker_change AS c WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = c.table_oid)
     ), code AS (
         DELETE FROM pgembed._code AS k WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = k.table_name)
         RETURNING k.trigger_function
+    ), link_table AS (
+        -- what people have said of links outlives these
+        DELETE FROM pgembed._link_table AS l WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = l.destination)
+        RETURNING l.texts
     ), filter_log AS (
         DELETE FROM pgembed._filter_log AS f WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = f.target)
     ), model_change AS (
@@ -39,7 +65,11 @@ AS $$
     )
     SELECT 'FUNCTION', f FROM embedding, unnest(ARRAY[source_function, trigger_function]) AS f WHERE f IS NOT NULL
     UNION ALL
-    SELECT 'FUNCTION', names_function FROM linker
+    SELECT 'FUNCTION', read_function FROM linker_target
+    UNION ALL
+    SELECT 'FUNCTION', trigger_function FROM linker_table
+    UNION ALL
+    SELECT 'FUNCTION', names_function FROM linker_source WHERE names_function IS NOT NULL
     UNION ALL
     SELECT 'FUNCTION', trigger_function FROM code WHERE trigger_function IS NOT NULL
     UNION ALL
@@ -48,6 +78,8 @@ AS $$
     SELECT 'DOMAIN', domain FROM codec WHERE domain IS NOT NULL
     UNION ALL
     SELECT 'TABLE', chunk_table::text FROM embedding WHERE EXISTS (SELECT FROM pg_class WHERE oid = chunk_table)
+    UNION ALL
+    SELECT 'TABLE', texts::text FROM link_table WHERE EXISTS (SELECT FROM pg_class WHERE oid = texts)
 $$;
 
 -- Claims, failures and pauses speak of columns by name, as the registry does. No foreign keys: these would lock the registry's line.
@@ -133,8 +165,9 @@ AS $$
 DECLARE
     left_over record;
 BEGIN
-    IF to_regclass('pgembed._embedding') IS NULL OR to_regclass('pgembed._linker') IS NULL OR to_regclass('pgembed._code') IS NULL
-        OR to_regclass('pgembed._codec') IS NULL OR to_regclass('pgembed._filter_log') IS NULL THEN
+    IF to_regclass('pgembed._embedding') IS NULL OR to_regclass('pgembed._linker_table') IS NULL OR to_regclass('pgembed._code') IS NULL
+        OR to_regclass('pgembed._codec') IS NULL OR to_regclass('pgembed._filter_log') IS NULL
+        OR to_regclass('pgembed._link_table') IS NULL THEN
         RETURN;  -- pgembed itself is being dropped
     END IF;
     IF to_regprocedure('pgembed._column_dropped(oid, text)') IS NOT NULL THEN
@@ -181,9 +214,12 @@ BEGIN
         UNION ALL
         SELECT 3, format('codec %s is forgotten, its function stays', c.name) FROM pgembed._codec AS c JOIN pg_class AS t ON t.oid = c.table_name
         UNION ALL
-        SELECT 4, format('linker %s is forgotten', l.name) FROM pgembed._linker AS l JOIN pg_class AS t ON t.oid = l.target
+        SELECT 4, format('linker %s is forgotten', l.name) FROM pgembed.linkers AS l
         UNION ALL
-        SELECT 5, format('model %s is forgotten', m.name) FROM pgembed._model AS m WHERE m.is_current
+        SELECT 5, format('table %s of links is kept up no more; its links stay', l.destination)
+        FROM pgembed._link_table AS l JOIN pg_class AS t ON t.oid = l.destination
+        UNION ALL
+        SELECT 6, format('model %s is forgotten', m.name) FROM pgembed._model AS m WHERE m.is_current
     ) AS l;
     IF along IS NOT NULL THEN
         -- what PostgreSQL would have said

@@ -18,7 +18,7 @@ return spaces.compensation_report(target, model, column_name, sample, queries, q
 $python$;
 
 COMMENT ON FUNCTION pgembed.compensation_report(regclass, text, name, int, regclass, name, int) IS
-    'what searches would keep if queries were embedded by another model and mapped into the column''s space: a line per kind of map';
+    'what searches keep if another model embeds queries, mapped into the column''s space; a line per kind of map';
 
 CREATE OR REPLACE FUNCTION pgembed.compensate(
     target regclass, model text, column_name name DEFAULT NULL, method text DEFAULT 'auto', sample int DEFAULT 2000,
@@ -52,7 +52,7 @@ return spaces.fit_adapter(target, pairs, query_column, key_column, label_column,
 $python$;
 
 COMMENT ON FUNCTION pgembed.fit_adapter(regclass, regclass, name, name, name, name, int, int, text) IS
-    'fit a change of low rank to labelled pairs of a query and a row, and where it helps on held-back queries put it in force for queries, or register a model with it';
+    'fit a map of queries to labelled pairs of a query and a row, and use it where it helps; on pairs held back; new_model makes a model of it';
 
 CREATE OR REPLACE FUNCTION pgembed.drop_adapter(target regclass, column_name name DEFAULT NULL)
 RETURNS void

@@ -27,9 +27,9 @@ from pgembed import postgres, server
 Connection = psycopg.Connection[Any]
 
 # kill -9 over the whole suite, and what its random numbers begin with; see tests/README.md.
-KILLS = int(os.environ.get("PGEMBED_KILLS", "210"))
+KILLS = int(os.environ.get("PGEMBED_KILLS", "220"))
 SEED = int(os.environ.get("PGEMBED_KILL_SEED", "1"))
-SHARES = {"worker": 90, "call": 40, "writer": 30, "change": 34, "chunked": 6, "postmaster": 10}
+SHARES = {"worker": 90, "call": 40, "writer": 30, "change": 34, "chunked": 6, "links": 10, "postmaster": 10}
 PATIENCE = 60.0
 # A worker's claims last so long after its death, where its backend does not end with it.
 LEASE = 2
