@@ -1,361 +1,288 @@
-"""Entity linking on WebNLG's development texts: accuracy, NIL and time, with and without context.
+"""Entity linking against what was asked of it, on WebNLG and WordNet: one command, every figure with its 95 % interval.
 
-A script, not a test: ``python tests/benchmarks/bench_linking.py [--fit] [--texts 3000] [--data DIR]``. Linked is to a table made of the
-corpus' entities, whose context is an embedding of 'name: facts'. The baseline is the plain sum of two cosines, of character
-trigrams with the name and of the text's words with name and facts, which needs no model. --fit prints the weights of
-pgembed/linking/ranking.py, fitted on the training texts.
+    python tests/benchmarks/bench_linking.py [--quick] [--only dev,held_out] [--folds 5,6,7]
+
+The sets, and what a linker may see of them, are described in link_data.py. Parts: `dev` is set (a), untrained and trained, with misspelt
+mentions and with the memory of a fifth of the entities hidden; `held_out` is (b), `left_out` is (c), `nil` has a fifth of the entities
+withheld; `few` shows how a few labels do. Others are modules of their own: `joint` (link_joint.py), `homonyms` (link_homonyms.py), `alone`
+and `speed` (link_texts.py), `wordnet` (link_wordnet.py; it needs PGEMBED_URL). Data that is absent is named, and its part left out.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
-import json
-import math
-import random
-import re
+import itertools
+import os
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+import link_data
 import numpy as np
-import numpy.typing as npt
+from link_data import Accuracy, Corpus, Share, Split
+from report import Promise, promises, show
 
-from pgembed import linking, models
-from pgembed.linking import candidates, folding, mentions, ranking
+from pgembed.linking.contract import Ranking
+from pgembed.linking.engine import Linker, Model, train
 
-MODEL = "all-minilm-l6-v2"
-SEED = 7
-WITHHELD = 0.25  # share of the entities that are not in the table, for NIL
-TYPES = ("name", "description", "pronoun", "demonstrative")
-FACTS = 12  # of one entity that go into its context
-
-Vectors = npt.NDArray[np.float32]
+PARTS = ("dev", "held_out", "left_out", "nil", "few", "joint", "homonyms", "alone", "speed", "wordnet")
+FEW = (5, 50, 500)
+BANDS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 1.0001)
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """The entities, as rows, with their contexts."""
+@dataclass
+class Run:
+    """What the parts share.
 
-    place: dict[str, int]
-    names: list[str]
-    contexts: list[str]
-    is_subject: list[bool]
+    Attributes:
+        kept: what was asked beside what came of it, of all parts.
+    """
 
+    corpus: Corpus
+    quick: bool
+    folds: tuple[int, ...]
+    kept: list[Promise]
+    model: Model | None = None
 
-class Embedder:
-    """A model that embeds each text once."""
+    def some(self, split: Split) -> Split:
+        return split.some(30) if self.quick else split
 
-    def __init__(self) -> None:
-        self._model = models.load(MODEL)
-        self._known: dict[str, Vectors] = {}
-
-    def __call__(self, texts: Sequence[str]) -> Vectors:
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
-        self._known.update(zip(new, self._model.encode(new).vectors, strict=True))
-        return np.stack([self._known[text] for text in texts])
+    def ask(self, what: str, asked: float, share: Share, note: str = "") -> None:
+        self.kept.append(Promise(what, asked, share.value, note=f"{share.low:.4f}-{share.high:.4f}{note}"))
 
 
-class Table:
-    """Some of the entities as a table to link to; a `linking.Context`."""
-
-    def __init__(self, corpus: Corpus, rows: Sequence[int], embedder: Embedder) -> None:
-        self.entity = list(rows)
-        self.row = {entity: row for row, entity in enumerate(rows)}
-        self.names = [corpus.names[entity] for entity in rows]
-        self.contexts = [corpus.contexts[entity] for entity in rows]
-        self.dictionary = linking.compile(list(enumerate(self.names)))
-        self.embed = embedder
-        self._vectors = embedder(self.contexts)
-
-    def vectors(self, rows: list[int]) -> Vectors:
-        return self._vectors[rows]
-
-    def nearest(self, vectors: Vectors, k: int) -> list[list[int]]:
-        found: list[list[int]] = np.argsort(-(vectors @ self._vectors.T), axis=1)[:, :k].tolist()
-        return found
+def ranked(split: Split, model: Model | None) -> list[list[Ranking]]:
+    return Linker(split.knowledge, model=model).ranked(split.contents, split.spans)
 
 
-class Baseline:
-    """Cosine of TF-IDF vectors of words, added to that of trigrams of the name."""
-
-    def __init__(self, table: Table) -> None:
-        self._names = candidates.Trigrams([" ".join(folding.words_of(name)) or "?" for name in table.names])
-        counts = [Counter(folding.words_of(context)) for context in table.contexts]
-        self._n = len(counts)
-        frequency = Counter(word for count in counts for word in count)
-        self._idf = {word: math.log1p(self._n / n) for word, n in frequency.items()}
-        self._postings: dict[str, list[tuple[int, float]]] = defaultdict(list)
-        for row, count in enumerate(counts):
-            for word, weight in self._weights(count).items():
-                self._postings[word].append((row, weight))
-
-    def _weights(self, count: Counter[str]) -> dict[str, float]:
-        weights = {word: n * self._idf.get(word, math.log1p(self._n)) for word, n in count.items()}
-        norm = math.sqrt(sum(weight**2 for weight in weights.values())) or 1.0
-        return {word: weight / norm for word, weight in weights.items()}
-
-    def names(self, surface: str) -> npt.NDArray[np.float64]:
-        scores = np.zeros(self._n)
-        words = re.sub(r"^(the|a|an) (?=.)", "", " ".join(folding.words_of(surface)))
-        if words:
-            found, cosines = self._names.similar(words, self._n)
-            scores[found] = cosines
-        return scores
-
-    def context(self, text: str) -> npt.NDArray[np.float64]:
-        scores = np.zeros(self._n)
-        for word, weight in self._weights(Counter(folding.words_of(text))).items():
-            for row, other in self._postings.get(word, ()):
-                scores[row] += weight * other
-        return scores
+def lines(label: str, measured: dict[str, Accuracy]) -> list[tuple[str | float, ...]]:
+    """Of all mentions, then of each kind."""
+    made: list[tuple[str | float, ...]] = []
+    for kind, of in measured.items():
+        first, ten = of.at(1), of.at(10)
+        made.append((f"{label}: {kind}", len(of.rank), first.value, f"{first.low:.4f}-{first.high:.4f}", ten.value))
+    return made
 
 
-def read_corpus(folder: Path) -> Corpus:
-    """The entities that are no literals, and their facts."""
+HEADER = ("accuracy", "mentions", "@1", "95 %", "@10")
 
-    def rows(name: str) -> Iterator[dict[str, str]]:
-        with gzip.open(folder / name, "rt", encoding="utf-8", newline="") as file:
-            yield from csv.DictReader(file)
 
-    entities = [row for row in rows("entities.csv.gz") if row["kind"] == "entity"]
-    facts: dict[str, list[str]] = defaultdict(list)
-    for triple in rows("kb_triples.csv.gz"):
-        predicate = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", triple["predicate"]).replace("_", " ").lower()
-        subject, other = (triple[of].strip('"').replace("_", " ") for of in ("subject", "object"))
-        facts[triple["subject"]].append(f"{predicate} {other}")
-        facts[triple["object"]].append(f"{predicate} of {subject}")
-    return Corpus(
-        {row["entity"]: place for place, row in enumerate(entities)},
-        [row["name"] for row in entities],
-        [f"{row['name']}: {', '.join(facts[row['entity']][:FACTS])}" for row in entities],
-        [row["is_subject"] == "t" for row in entities],
+def trained_on_dev(run: Run) -> tuple[Split, Model]:
+    """Set (a) and its model, which several parts need; training it is timed."""
+    split = run.some(run.corpus.on_dev())
+    if run.model is None:
+        began = time.process_time()
+        run.model = train(split.knowledge, split.examples)
+        seconds = time.process_time() - began
+        run.kept.append(Promise("training, processor minutes", 5, seconds / 60, at_most=True))
+        print(f"  training: {seconds:.0f} s of processor time, {len(run.model.to_bytes()) / 1e6:.1f} MB")
+    return split, run.model
+
+
+def dev(run: Run) -> None:
+    """Set (a): all training texts, development texts."""
+    split, model = trained_on_dev(run)
+    untrained = link_data.accuracy(split, ranked(split, None))
+    plain = ranked(split, model)
+    trained = link_data.accuracy(split, plain)
+    rows = [*lines("untrained", untrained), *lines("trained", trained)]
+    run.ask("(a) untrained, accuracy@1", 0.95, untrained["all"].at(1))
+    run.ask("(a) trained, accuracy@1", 0.991, trained["all"].at(1))
+    run.ask("(a) trained, candidates@10", 0.998, trained["all"].at(10))
+    right = link_data.ranks(split, plain) == 0
+
+    wrong, changed = link_data.misspelt(split)
+    again = link_data.ranks(wrong, ranked(wrong, model)) == 0
+    loss = link_data.share((right & changed).astype(float) - (again & changed), changed, split.text)
+    run.kept.append(Promise("misspelt mentions, points lost", 4, 100 * loss.value, at_most=True, note=interval(loss, 100)))
+    for label, correct in (("changed mentions as they were", right), ("misspelt", again)):
+        share = link_data.share(correct & changed, changed, split.text)
+        rows.append((label, int(changed.sum()), share.value, f"{share.low:.4f}-{share.high:.4f}", ""))
+
+    hidden = run.corpus.drawn(0)
+    silent = replace(model, memory=model.memory.forget(hidden))
+    theirs = np.array([key in hidden for text in split.texts for key in text.keys])
+    again = link_data.ranks(split, ranked(split, silent)) == 0
+    loss = link_data.share((right & theirs).astype(float) - (again & theirs), theirs, split.text)
+    run.kept.append(Promise("aliases of 20 % hidden, points lost", 1, 100 * loss.value, at_most=True, note=interval(loss, 100)))
+    for label, correct in (("mentions of a fifth of the entities", right), ("without their aliases", again)):
+        share = link_data.share(correct & theirs, theirs, split.text)
+        rows.append((label, int(theirs.sum()), share.value, f"{share.low:.4f}-{share.high:.4f}", ""))
+    show("linking_dev", "(a) development texts, gold spans given", HEADER, rows)
+
+
+def interval(share: Share, times: float) -> str:
+    return f"{times * share.low:.2f}-{times * share.high:.2f}"
+
+
+def held_out(run: Run) -> None:
+    """Set (b): mentions of entities that no label names."""
+    before, after = [], []
+    for fold in run.folds:
+        split = run.some(run.corpus.held_out(fold))
+        before.append(link_data.accuracy(split, ranked(split, None)))
+        after.append(link_data.accuracy(split, ranked(split, train(split.knowledge, split.examples))))
+        print(f"  fold {fold}: untrained {before[-1]['all'].at(1)}, trained {after[-1]['all'].at(1)}", flush=True)
+    untrained, trained = link_data.together(before), link_data.together(after)
+    run.ask("(b) trained, accuracy@1", 0.965, trained["all"].at(1))
+    run.ask("(b) trained, candidates@10", 0.998, trained["all"].at(10))
+    title = f"(b) entities without any label, folds {', '.join(map(str, run.folds))}"
+    show("linking_held_out", title, HEADER, [*lines("untrained", untrained), *lines("trained", trained)])
+
+
+def left_out(run: Run) -> None:
+    """Set (c): texts of categories that no label is from."""
+    before, parts, rows = [], [], []
+    for part in range(1 if run.quick else len(link_data.PARTS)):
+        split = run.some(run.corpus.left_out(part))
+        before.append(link_data.accuracy(split, ranked(split, None)))
+        parts.append(link_data.accuracy(split, ranked(split, train(split.knowledge, split.examples))))
+        for label, of in (("untrained", before[-1]), ("trained", parts[-1])):
+            rows += lines(f"{split.name}, {label}", {"all": of["all"]})
+        print(f"  {split.name}: untrained {before[-1]['all'].at(1)}, trained {parts[-1]['all'].at(1)}", flush=True)
+    trained = link_data.together(parts)
+    run.ask("(c) trained, accuracy@1", 0.96, trained["all"].at(1))
+    show(
+        "linking_left_out",
+        "(c) categories without any label",
+        HEADER,
+        [*lines("untrained", link_data.together(before)), *lines("trained", trained), *rows],
     )
 
 
-def read_texts(folder: Path, split: str, n: int | None = None) -> list[dict[str, Any]]:
-    """The texts of a split with their mentions, or n of them drawn at random."""
-    with gzip.open(folder / f"mentions_{split}.jsonl.gz", "rt", encoding="utf-8") as file:
-        texts = [json.loads(line) for line in file]
-    return random.Random(SEED).sample(texts, n) if n and n < len(texts) else texts
-
-
-def gold(text: dict[str, Any]) -> list[dict[str, Any]]:
-    return [mention for mention in text["mentions"] if mention["gold"]]
-
-
-def closed_world(corpus: Corpus, texts: list[dict[str, Any]], embedder: Embedder) -> None:
-    """Accuracy of the best candidate at given places, where the table has the entity."""
-    table = Table(corpus, [row for row, is_subject in enumerate(corpus.is_subject) if is_subject], embedder)
-    baseline = Baseline(table)
-    hits: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
-    for text in texts:
-        asked = [(m, table.row[e]) for m in gold(text) if (e := corpus.place.get(m["entity"], -1)) in table.row]
-        spans = [(mention["start"] + 1, mention["end"] + 1) for mention, _ in asked]
-        context = baseline.context(text["text"])
-        plain = best_rows(text["text"], table, None, spans)
-        full = best_rows(text["text"], table, table, spans)
-        for (mention, row), without, with_context in zip(asked, plain, full, strict=True):
-            names = baseline.names(mention["surface"])
-            said = {
-                "trigrams": int(names.argmax()),
-                "trigrams + words": int((names + context).argmax()),
-                "pgembed, names only": without,
-                "pgembed": with_context,
-            }
-            for method, best in said.items():
-                for kind in ("all", mention["type"]):
-                    hits[method][kind].append(best == row)
-    kinds = ["all", *(kind for kind in TYPES if kind in hits["pgembed"])]
-    print(f"\naccuracy@1 at given places, {len(table.names)} entities that are subjects, all of them in the table")
-    print(f"  {'':28}" + "".join(f"{kind} ({len(hits['pgembed'][kind])})".rjust(22) for kind in kinds))
-    for method, of_kind in hits.items():
-        print(f"  {method:28}" + "".join(f"{np.mean(of_kind[kind]):22.3f}" for kind in kinds))
-
-
-def best_rows(content: str, table: Table, context: Table | None, spans: list[tuple[int, int]]) -> list[int]:
-    """The best candidate at each place, also where the decision is nil; -1 for none."""
-    found = mentions.find(content, table.dictionary)
-    asked = [mentions.Mention(start - 1, end - 1, content[start - 1 : end - 1], given=True) for start, end in spans]
-    scored = ranking.scored(content, asked, found, table.dictionary, context)
-    return [pairs[0][1] if pairs else -1 for pairs in scored]
-
-
-def with_withheld(corpus: Corpus, texts: list[dict[str, Any]], embedder: Embedder) -> None:
-    """Links and NIL where a quarter of the entities is not in the table: at given places, and found in the text."""
-    rows = kept(corpus)
-    table = Table(corpus, rows, embedder)
-    print(f"\na quarter of the entities withheld: {len(rows)} of {len(corpus.names)} in the table")
-    print(f"  {'at given places':28}" + "".join(f"{head:>16}" for head in ("links", "precision", "recall", "NIL precision", "NIL recall")))
-    for label, context in (("names only", None), ("with context", table)):
-        for least in ("link", "review"):
-            count: Counter[str] = Counter()
-            for text in texts:
-                asked = gold(text)
-                spans = [(mention["start"] + 1, mention["end"] + 1) for mention in asked]
-                for mention, link in zip(asked, linking.link(text["text"], table.dictionary, context, spans=spans), strict=True):
-                    row = table.row.get(corpus.place.get(mention["entity"], -1))
-                    linked = link.decision == "link" or link.decision == least
-                    count["links"] += linked
-                    count["right"] += linked and link.row == row
-                    count["known"] += row is not None
-                    count["nil"] += not linked
-                    count["unknown"] += row is None
-                    count["nil right"] += not linked and row is None
-            print(
-                f"  {f'{label}, {least}':28}{count['links']:16}"
-                + "".join(
-                    f"{count[a] / max(1, count[b]):16.3f}"
-                    for a, b in (("right", "links"), ("right", "known"), ("nil right", "nil"), ("nil right", "unknown"))
-                )
-            )
-    print(f"\n  {'found in the text':28}" + "".join(f"{head:>16}" for head in ("links", "precision", "recall", "F1", "recall of names")))
-    everything = Table(corpus, range(len(corpus.names)), embedder)
-    for label, target, context in (
-        ("names only", table, None),
-        ("with context", table, table),
-        ("all in table, with context", everything, everything),
+def nil(run: Run) -> None:
+    """A fifth of the entities withheld; decisions at the default setting and by the precision that is asked for; honest probabilities."""
+    split = run.some(run.corpus.withheld())
+    model = train(split.knowledge, split.examples)
+    rows = []
+    for label, learned, precision in (
+        ("untrained", None, None),
+        ("trained", model, None),
+        *((f"trained, precision {asked:g}", model, asked) for asked in (0.9, 0.95, 0.98, 0.99)),
     ):
-        count = Counter()
-        for text in texts:
-            end_to_end(corpus, text, target, context, count)
-        precision, recall = count["right"] / max(1, count["links"]), count["found"] / max(1, count["known"])
-        f1 = 2 * precision * recall / max(1e-9, precision + recall)
-        names = count["names found"] / max(1, count["names"])
-        print(f"  {label:28}{count['links']:16}{precision:16.3f}{recall:16.3f}{f1:16.3f}{names:16.3f}")
+        found = Linker(split.knowledge, model=learned).link(split.contents, split.spans, precision=precision)
+        flat = [link for links in found for link in links]
+        said = np.array([link.decision for link in flat])
+        row = np.array([-1 if link.row is None else link.row for link in flat])
+        exists, links, none = split.row >= 0, said == "link", said == "nil"
+        right = links & (row == split.row)
+        f1 = link_data.share(2.0 * (none & ~exists), none.astype(float) + ~exists, split.text)
+        exact = link_data.share(right, links, split.text)
+        recall = link_data.share(right, exists, split.text)
+        rows.append((label, f1.value, exact.value, interval(exact, 1), recall.value, float((said == "review").mean())))
+        if label == "trained":
+            run.ask("NIL, F1", 0.935, f1)
+            run.ask("precision of links", 0.975, exact)
+            run.ask("recall of links in the table", 0.97, recall)
+            honest = reliability(flat, split, model)
+    header = ("decisions", "F1 of NIL", "precision of links", "95 %", "recall of links", "review")
+    show("linking_nil", "a fifth of the entities withheld, gold spans given", header, rows)
+    show("linking_reliability", "are probabilities honest", ("score", "mentions", "mean score", "right"), honest)
 
 
-def end_to_end(corpus: Corpus, text: dict[str, Any], table: Table, context: Table | None, count: Counter[str]) -> None:
-    """Count a text's links; one is right if it overlaps a mention of its entity, scored or not."""
-    links = [link for link in linking.link(text["text"], table.dictionary, context) if link.decision == "link"]
-    right: set[tuple[int, int]] = set()
-    for link in links:
-        marked = [
-            m
-            for m in text["mentions"]
-            if m["start"] < link.end_char - 1
-            and link.start_char - 1 < m["end"]
-            and table.row.get(corpus.place.get(m["entity"], -1)) == link.row
-        ]
-        right.update((m["start"], m["end"]) for m in marked)
-        inside = any(m["kind"] == "literal" and m["start"] < link.start_char and link.end_char - 1 <= m["end"] for m in text["mentions"])
-        # Entities named inside an annotated literal are not annotated themselves: they are neither right nor wrong.
-        count["links"] += bool(marked) or not inside
-        count["right"] += bool(marked)
-    for mention in gold(text):
-        if corpus.place.get(mention["entity"], -1) in table.row:
-            for kind in ("known", *(["names"] if mention["type"] == "name" else [])):
-                count[kind] += 1
-                count["found" if kind == "known" else "names found"] += (mention["start"], mention["end"]) in right
+def reliability(flat: Sequence[object], split: Split, model: Model) -> list[tuple[str | float, ...]]:
+    """How often the best candidate is right, by its score."""
+    found = [best for some in ranked(split, model) for best in some]
+    score = np.array([best.probability[0] if best.probability else 0.0 for best in found])
+    right = np.array([bool(best.rows) and best.rows[0] == row for best, row in zip(found, split.row.tolist(), strict=True)])
+    rows: list[tuple[str | float, ...]] = []
+    for low, high in itertools.pairwise(BANDS):
+        here = (score >= low) & (score < high)
+        if here.any():
+            rows.append((f"{low:g} to {min(high, 1):g}", int(here.sum()), float(score[here].mean()), float(right[here].mean())))
+    return rows
 
 
-def kept(corpus: Corpus) -> list[int]:
-    """The entities that are not withheld."""
-    draw = np.random.default_rng(SEED).random(len(corpus.names))
-    return np.flatnonzero(draw >= WITHHELD).tolist()
+def few(run: Run) -> None:
+    """A few labels: never worse than none."""
+    split = run.some(run.corpus.on_dev())
+    rows = lines("no labels", {"all": link_data.accuracy(split, ranked(split, None))["all"]})
+    order = np.random.default_rng(0).permutation(len(split.examples))
+    for texts in FEW[:2] if run.quick else FEW:
+        model = train(split.knowledge, [split.examples[at] for at in order[:texts]])
+        rows += lines(f"{texts} labelled texts", {"all": link_data.accuracy(split, ranked(split, model))["all"]})
+    show("linking_few", "(a) with few labels", HEADER, rows)
 
 
-def speed(corpus: Corpus, texts: list[dict[str, Any]]) -> None:
-    """Seconds to compile and to find mentions, by number of names and length of text."""
-    print("\ntime without context")
-    words = sorted({word for context in corpus.contexts for word in folding.words_of(context)})
-    chosen = random.Random(SEED)
-    for n in (3_000, 100_000):
-        names = [" ".join(chosen.choices(words, k=chosen.randint(1, 4))) for _ in range(n - 1_000)] + corpus.names[:1_000]
-        start = time.perf_counter()
-        dictionary = linking.compile(list(enumerate(names)))
-        for part in ("spellings", "word_spellings", "trigrams"):
-            getattr(dictionary, part)
-        compiled = time.perf_counter() - start
-        took = []
-        content = " ".join(text["text"] for text in texts) * 4
-        for length in (1_000, 100_000, 1_000_000):
-            start = time.perf_counter()
-            linking.link(content[:length], dictionary)
-            took.append(f"{length:,} characters {(time.perf_counter() - start) * 1e3:.0f} ms")
-        print(f"  {n:,} names: compile {compiled * 1e3:.0f} ms; {', '.join(took)}")
+def joint(run: Run) -> None:
+    """The joint space alone."""
+    import link_joint
+
+    figures = link_joint.measured(run.corpus, run.folds, run.quick)
+    rows = [line for name, of in figures.accuracy.items() for line in lines(name, of)]
+    run.ask("(b) joint space alone, accuracy@1", 0.93, figures.accuracy["held out"]["all"].at(1))
+    show("linking_joint", "the joint space alone: nearest row by cosine", HEADER, rows, f"one fit takes {figures.fitting:.0f} s")
 
 
-def fit(corpus: Corpus, texts: list[dict[str, Any]], embedder: Embedder) -> None:
-    """Print the weights that make the right decisions most probable, by gradient descent."""
-    table = Table(corpus, kept(corpus), embedder)
-    for context in (True, False):
-        examples: list[tuple[npt.NDArray[np.float64], int]] = []
-        for text in texts:
-            content = text["text"]
-            ranker = ranking.Ranker(mentions.find(content, table.dictionary), table.dictionary)
-            passages = ranking.Passages(content)
-            for gold_mention in gold(text):
-                if gold_mention["type"] == "pronoun":
-                    continue  # context alone decides there, and would get its weight from them
-                mention = mentions.Mention(gold_mention["start"], gold_mention["end"], gold_mention["surface"], given=True)
-                rows = ranker.candidates(mention)
-                first, last = passages.of(mention.start)
-                vector = embedder([content[first:last]])
-                if context:
-                    rows |= {row: (0.0, 0.0) for row in table.nearest(vector, ranking.DENSE_CANDIDATES)[0] if row not in rows}
-                cosine = (table.vectors(list(rows)) @ vector[0]).tolist() if context else [0.0] * len(rows)
-                right = table.row.get(corpus.place.get(gold_mention["entity"], -1))
-                features = [
-                    (similarity, equal, (1 - similarity) ** 2, cos, (1 - similarity) * ranker.names_elsewhere(row, mention), 0.0)
-                    for (row, (similarity, equal)), cos in zip(rows.items(), cosine, strict=True)
-                ]
-                listed = [*rows, None]
-                if right in listed:
-                    examples.append((np.array([*features, (0.0,) * 5 + (1.0,)]), listed.index(right)))
-        weights = maximum_likelihood(examples)
-        print(f"  {'WITH' if context else 'WITHOUT'}_CONTEXT = Weights({', '.join(f'{w:.2f}' for w in weights)})")
+def homonyms(run: Run) -> None:
+    """WordNet's."""
+    import link_homonyms
+
+    asked = {"untrained, lemmas on which no weight was chosen": 0.57, "trained, lemmas held out": 0.63}
+    for name, share in link_homonyms.measured(folds=1 if run.quick else link_homonyms.FOLDS, most=1_500 if run.quick else None).items():
+        if name in asked:
+            run.ask(f"homonyms, {name}", asked[name], share)
 
 
-def maximum_likelihood(examples: list[tuple[npt.NDArray[np.float64], int]], steps: int = 3_000) -> npt.NDArray[np.float64]:
-    """Weights of a conditional logit, by Adam with a little weight decay."""
-    most = max(len(features) for features, _ in examples)
-    x = np.zeros((len(examples), most, 6))
-    absent = np.full((len(examples), most), -1e9)
-    y = np.array([right for _, right in examples])
-    for i, (features, _) in enumerate(examples):
-        x[i, : len(features)], absent[i, : len(features)] = features, 0.0
-    weights, mean, square = np.zeros(6), np.zeros(6), np.zeros(6)
-    for step in range(1, steps + 1):
-        utility = x @ weights + absent
-        share = np.exp(utility - utility.max(axis=1, keepdims=True))
-        share /= share.sum(axis=1, keepdims=True)
-        share[np.arange(len(y)), y] -= 1.0
-        gradient = np.einsum("nk,nkd->d", share, x) / len(y) + 1e-3 * weights
-        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
-        weights -= 0.03 * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
-    return weights
+def alone(run: Run) -> None:
+    """Nothing but the text."""
+    import link_texts
+
+    split, model = trained_on_dev(run)
+    for label, made in link_texts.text_alone(split, model):
+        if label == "trained":
+            run.ask("text alone, F1 of entity sets", 0.95, made.micro)
+
+
+def speed(run: Run) -> None:
+    """Texts a second."""
+    import link_texts
+
+    _, model = trained_on_dev(run)
+    for what, least, measured in link_texts.speed(run.corpus, model, link_data.DATA, run.quick):
+        run.kept.append(Promise(what, least, measured))
+
+
+def wordnet(run: Run) -> None:
+    """A large table by SQL."""
+    import link_wordnet
+
+    run.kept.extend(link_wordnet.wordnet(quick=run.quick))
 
 
 def main() -> None:
-    """Run what the arguments ask for."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--fit", action="store_true", help="fit the weights on training texts and print them")
-    parser.add_argument("--texts", type=int, default=3_000, help="training texts for --fit (default: %(default)s)")
-    beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    parser.add_argument("--data", type=Path, default=beside, help="folder of the data")
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs; nothing is kept for README.md")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between (default: %(default)s)")
+    parser.add_argument("--folds", default="0,1,2,3,4", help="of (b); others than these draw other entities (default: %(default)s)")
     options = parser.parse_args()
-    folder = options.data / "webnlg"
-    if not folder.is_dir():
-        parser.exit(0, f'skipped: no data in "{folder}"\n')
-    if MODEL not in {info.name for info in models.installed()}:
-        parser.exit(1, f"not installed: {MODEL}; python -m pgembed.models.conversion.convert does it\n")
-    corpus, embedder = read_corpus(folder), Embedder()
-    if options.fit:
-        fit(corpus, read_texts(folder, "train", options.texts), embedder)
-        return
-    texts = read_texts(folder, "dev", 20 if options.quick else None)
+    parts = options.only.split(",")
+    if not set(parts) <= set(PARTS):
+        parser.error(f"--only names parts of {', '.join(PARTS)}, not {', '.join(sorted(set(parts) - set(PARTS)))}")
     if options.quick:
-        closed_world(corpus, texts, embedder=embedder)
-        return
-    for part in (partial(closed_world, embedder=embedder), partial(with_withheld, embedder=embedder), speed):
-        part(corpus, texts)
+        os.environ.pop("PGEMBED_BENCH", None)  # small numbers take no place of large ones
+    folds = tuple(int(fold) for fold in options.folds.split(","))
+    corpus = link_data.read()
+    if options.quick:
+        corpus = corpus.some(100, 40)
+    run = Run(corpus, options.quick, folds[:1] if options.quick else folds, [])
+    runs: dict[str, Callable[[Run], None]] = {
+        "dev": dev, "held_out": held_out, "left_out": left_out, "nil": nil, "few": few,
+        "joint": joint, "homonyms": homonyms, "alone": alone, "speed": speed, "wordnet": wordnet,
+    }  # fmt: skip
+    for part in parts:
+        print(f"\n-- {part}", flush=True)
+        began, before = time.perf_counter(), len(run.kept)
+        try:
+            runs[part](run)
+        except SystemExit as end:  # data that is absent was named
+            if end.code:
+                raise
+        except ImportError as missing:
+            print(f"skipped: {missing}")
+        said = "Asked beside measured" if part in ("speed", "wordnet") else "Asked beside measured, with the 95 % interval"
+        promises(f"linking_asked_{part}", said, run.kept[before:])
+        print(f"-- {part}: {time.perf_counter() - began:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 import report
 
 HERE = Path(__file__).resolve().parent
-PLOTS = ("throughput.png", "memory.png", "codecs.png", "filters.png", "joins.png")
+PLOTS = ("throughput.png", "memory.png", "codecs.png", "filters.png", "joins.png", "linking.png")
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -248,6 +248,38 @@ def _speeds(panel: Any, found: dict[str, Any]) -> None:
     panel.tick_params(axis="y", labelsize=8)
 
 
+LINKING = ("dev", "held_out", "left_out", "nil", "joint", "homonyms", "alone")
+INTERVAL = re.compile(r"(0?\.\d+|1\.0*)-(0?\.\d+|1\.0*)")
+
+
+def linking(place: Path, path: Path) -> bool:
+    """Shares that were asked of linking beside those that were measured, with their intervals."""
+    rows = [row for part in LINKING if (found := report.kept(place, f"linking_asked_{part}")) for row in found["rows"]]
+    shares = [
+        (what, float(asked.removeprefix("at least ")), measured, is_kept == "yes", INTERVAL.match(note))
+        for what, asked, measured, is_kept, note in rows
+        if asked.startswith("at least 0.") and measured is not None
+    ]
+    if not shares:
+        return False
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 1.2 + 0.32 * len(shares)), layout="constrained")
+    for at, (_, asked, measured, is_kept, ends) in enumerate(shares):
+        if ends:
+            axes.plot([float(end) for end in ends.groups()], [at, at], color="tab:blue", linewidth=2, alpha=0.4)
+        axes.plot([asked, asked], [at - 0.35, at + 0.35], color="black", linewidth=1.4)
+        axes.scatter(measured, at, s=36, color="tab:blue" if is_kept else "tab:red", zorder=3)
+    axes.set_yticks(range(len(shares)), [what for what, *_ in shares], fontsize=9)
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_title("linking: measured with its 95 % interval, and what was asked (bars)", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+    return True
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="into README.md and the plots beside it")
@@ -255,7 +287,9 @@ def main() -> None:
     place = report.folder()
     if place is None:
         parser.exit(2, "PGEMBED_BENCH names no folder\n")
-    drawn = [name for name, draw in zip(PLOTS, (throughput, memory, codecs, filters, joins), strict=True) if draw(place, place / name)]
+    drawn = [
+        name for name, draw in zip(PLOTS, (throughput, memory, codecs, filters, joins, linking), strict=True) if draw(place, place / name)
+    ]
     print(f"tables and plots: {place}")
     if options.write:
         for name in drawn:
