@@ -50,7 +50,7 @@ HBA_ANYWHERE = "host   all  all      all           scram-sha-256\n"
 DROP_UNUSED = """
 BEGIN;
 DO $body$
-DECLARE trigger name;
+DECLARE trigger name; known text; used boolean;
 BEGIN
     FOR trigger IN
         SELECT t.evtname
@@ -60,13 +60,20 @@ BEGIN
     LOOP
         EXECUTE format('ALTER EVENT TRIGGER %I DISABLE', trigger);
     END LOOP;
-    IF EXISTS (SELECT FROM pgembed._model)
-        OR EXISTS (
-            SELECT FROM (SELECT table_name FROM pgembed._embedding UNION SELECT target FROM pgembed._linker) AS used
-            JOIN pg_class AS c ON c.oid = used.table_name AND c.relnamespace IS DISTINCT FROM to_regnamespace('demo')
-        ) THEN
-        RAISE EXCEPTION 'somebody uses it';
-    END IF;
+    -- Older definitions may lack any of today's tables: what stands in a column of type regclass is a relation in use.
+    FOR known IN
+        SELECT format('SELECT FROM %s AS k JOIN pg_class AS c ON c.oid = k.%I AND c.relnamespace IS DISTINCT FROM to_regnamespace(%L)',
+                      a.attrelid::regclass, a.attname, 'demo')
+        FROM pg_attribute AS a JOIN pg_class AS t ON t.oid = a.attrelid AND t.relkind = 'r'
+        WHERE t.relnamespace = to_regnamespace('pgembed') AND a.atttypid = 'regclass'::regtype
+        UNION ALL
+        SELECT format('SELECT FROM %s', to_regclass('pgembed._model')) WHERE to_regclass('pgembed._model') IS NOT NULL
+    LOOP
+        EXECUTE format('SELECT EXISTS (%s)', known) INTO used;
+        IF used THEN
+            RAISE EXCEPTION 'somebody uses it';
+        END IF;
+    END LOOP;
 END $body$;
 DROP SCHEMA IF EXISTS demo CASCADE;
 DROP EXTENSION pgembed;

@@ -72,7 +72,9 @@ def test_changed_definitions_of_the_same_version_are_made_anew(private: server.S
         connection.execute("CREATE SCHEMA demo CREATE TABLE item (name text PRIMARY KEY)")
         connection.execute("SELECT pgembed.add_embedding('demo.item', 'name')")
         connection.execute("ALTER EXTENSION pgembed DROP FUNCTION pgembed.version()")
-        connection.execute("DROP FUNCTION pgembed.version()")  # as if the older definitions had none
+        connection.execute("DROP FUNCTION pgembed.version()")  # as if the older definitions had none, and none of these tables
+        connection.execute("ALTER TABLE pgembed._linker_target RENAME TO _linker_target_before")
+        connection.execute("ALTER TABLE pgembed._model RENAME TO _model_before")
     script = install.extension_script()
     monkeypatch.setattr(install, "extension_script", lambda: script + "-- changed\n")
     assert private.install_extension()
@@ -256,3 +258,21 @@ def test_doctor_warns_where_a_filter_would_lose_rows(private: server.Server) -> 
 def test_doctor_names_a_database_without_the_extension(private: server.Server) -> None:
     *_, last = doctor.examine(private.url("template1"))
     assert last == doctor.Check("extension", "not in this database", "pgembed install URL.")
+
+
+def test_the_fixtures_for_projects_start_a_server_and_remove_it(home: Path, system: postgres.Postgres) -> None:
+    """A server of a run of its own: tests/client/test_fixtures.py has the fixtures on a server that is there."""
+    project = home / "project"
+    project.mkdir()
+    (project / "test_it.py").write_text(
+        "def test_it(pgembed_postgresql, pgembed_model):\n"
+        "    row = pgembed_postgresql.execute('SELECT vector_dims(pgembed.embed(%s, %s)), version()', ['rain', pgembed_model]).fetchone()\n"
+        f"    assert row[0] == 64 and ' {system.version}.' in row[1]\n"
+    )
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "PYTEST"))}
+    command = [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider", "-q"]
+    (home / "postgresql-version").write_text(f"{system.version}\n")
+    ran = subprocess.run(command, cwd=project, env={**clean, "PGEMBED_HOME": str(home)}, capture_output=True, text=True, check=False)
+    (home / "postgresql-version").unlink()
+    assert "1 passed" in ran.stdout, ran.stdout + ran.stderr
+    assert list(home.glob("server-*-pytest-*")) == []
