@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pgembed import chunked, columns, conditions, errors, expressions, following, naming
 from pgembed.codes import adding
-from pgembed.columns import Chunks, Column, RowFunction, Table, Writer, quote
+from pgembed.columns import Chunks, Column, RowFunction, Table, Writer, literal, quote
 from pgembed.conditions import ModelLike
 from pgembed.database import Database
 from pgembed.following import Rules
@@ -78,6 +78,10 @@ def add(
         made = _follow(db, found, name, text, schema, rules, chunks=chunks)
         index = following.workindex.create(db, found, name, made.hash_column, over_chunks=chunks is not None)
     _register(write, found, name, made, model, metric, rules, index, chunks=chunks, place=place)
+    if db.execute(f"SELECT EXISTS (SELECT FROM {found.sql}) AS yes")[0]["yes"]:
+        db.notice(
+            f"the rows of {found.shown} have no vector in {name} yet", hint=f"CALL pgembed.refresh({literal(found.shown)}) embeds them."
+        )
 
 
 def adopt(

@@ -6,6 +6,7 @@ statement cache with all that shapes its text.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -29,7 +30,7 @@ from sqlalchemy import cast as sql_cast
 from sqlalchemy import column as sql_column
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import Mapper, QueryableAttribute, aliased
+from sqlalchemy.orm import MappedColumn, Mapper, QueryableAttribute, aliased
 from sqlalchemy.sql import coercions, roles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import quoted_name
@@ -37,10 +38,13 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import InternalTraversal
 
 from pgembed import errors
-from pgembed.sqlalchemy import filters
+from pgembed.sqlalchemy import filters, spread
 
 T = TypeVar("T")
 RowsT = TypeVar("RowsT", bound=Subquery)
+
+# Names of arguments that PostgreSQL would take for something else.
+_KEYWORDS = frozenset({"precision", "into", "values"})
 
 
 @dataclass(frozen=True)
@@ -51,23 +55,28 @@ class Target:
         columns: the columns that its rows bring: the mapped ones, or all of a Table.
         entity: the mapped class; None for a Table.
         criterion: what makes a row one of the class, where several classes share the table.
+        beside: of a class that is spread over several tables, the others, each with what joins its rows.
     """
 
     table: Table
     columns: tuple[Column[Any], ...]
     entity: Any
     criterion: ColumnElement[bool] | None
+    beside: tuple[tuple[Table, ColumnElement[bool]], ...] = ()
 
     @classmethod
-    def of(cls, target: Any) -> Target:
+    def of(cls, target: Any, column: Any = None, *, may_spread: bool = False) -> Target:
         """Look at a mapped class or a Table.
 
+        Args:
+            column: the embedded column that is meant, as a name or an attribute; None where nothing says it.
+            may_spread: the class may be spread over several tables, of which the one with the embedded column is the target.
         Raises:
             errors.InvalidParameter: it is neither.
-            errors.NotSupported: the class is spread over several tables.
+            errors.NotSupported: the class is spread over several tables, and may not be, or nothing says which of them is meant.
         """
         if isinstance(target, Table):
-            return cls(target, tuple(target.columns), None, None)
+            return cls(target, tuple(filter(_is_there, target.columns)), None, None)
         try:
             mapper = inspect(target)
         except NoInspectionAvailable:
@@ -78,22 +87,28 @@ class Target:
                 hint="Name the class itself; its alias is what comes back as .entity.",
             )
         table = mapper.local_table
+        beside: tuple[tuple[Table, ColumnElement[bool]], ...] = ()
         if not isinstance(table, Table) or mapper.persist_selectable is not table:
-            raise errors.NotSupported(
-                f"{mapper.class_.__name__} is not mapped to one table",
-                hint="Search the class or the Table that has the embedded column, and join the result.",
-            )
-        criterion = None
-        if mapper.single and mapper.polymorphic_on is not None:
-            criterion = mapper.polymorphic_on.in_([one.polymorphic_identity for one in mapper.self_and_descendants])
-        mapped = tuple(column for column in table.columns if column in mapper.columns.values())
-        return cls(table, mapped, mapper.class_, criterion)
+            if not may_spread:
+                raise errors.NotSupported(
+                    f"{mapper.class_.__name__} is not mapped to one table",
+                    hint="Name the class or the Table that has the embedded column, and join the result.",
+                )
+            table, beside = spread.over(mapper, column)
+        known = {mapped for attribute in mapper.column_attrs for mapped in attribute.columns}
+        mapped = tuple(column for column in table.columns if column in known and _is_there(column))
+        return cls(table, mapped, mapper.class_, spread.criterion(mapper, table), beside)
 
     def condition(self, condition: Any) -> Any:
         """The user's filter together with what belongs to the class; None where there is neither."""
         if self.criterion is None:
             return condition
         return self.criterion if condition is None else select(self.table).where(condition, self.criterion).whereclause
+
+
+def _is_there(column: Column[Any]) -> bool:
+    """Whether a row of the table has the column: one that declares chunks is none."""
+    return not column._omit_from_statements
 
 
 def column_of(attribute: Any) -> tuple[Any, str]:
@@ -112,7 +127,18 @@ def column_of(attribute: Any) -> tuple[Any, str]:
 
 def column_name(given: Any) -> str | None:
     """The name of an embedded column, given as text or as attribute."""
+    if isinstance(given, MappedColumn):  # in the body of its class
+        return given.column.name
     return given if given is None or isinstance(given, str) else column_of(given)[1]
+
+
+def key(given: Any) -> Any:
+    """A primary key as text; of a tuple or a list a JSON array."""
+    if given is None:
+        raise errors.NullNotAllowed("key is None", hint="Give the primary key of a row.")
+    if isinstance(given, str | ColumnElement) or hasattr(given, "__clause_element__"):
+        return given
+    return json.dumps(given, default=str) if isinstance(given, tuple | list) else str(given)
 
 
 def value(name: str, given: Any, kind: Any) -> ColumnElement[Any]:
@@ -213,9 +239,9 @@ def _render_call(call: Call, compiler: SQLCompiler, **kw: Any) -> str:
     kw = {name: kw[name] for name in ("literal_binds", "render_postcompile") if name in kw}
     parts = [f"NULL::{_table_name(table, compiler)}" for table in call.rows]
     parts += [f"{_regclass(table, compiler)}::pg_catalog.regclass" for table in call.regclass]
-    parts += [f"{name} => {_regclass(table, compiler)}::pg_catalog.regclass" for name, table in call.regclasses]
+    parts += [f"{_argument(name)} => {_regclass(table, compiler)}::pg_catalog.regclass" for name, table in call.regclasses]
     for name, argument in zip(call.names, call.clauses, strict=True):
-        parts.append(f"{name} => {compiler.process(argument, **kw)}")
+        parts.append(f"{_argument(name)} => {compiler.process(argument, **kw)}")
     if call.condition is not None and call.scope is not None:
         translate = getattr(compiler, "schema_translate_map", None)
         text, values = filters.render(str(call.condition_name), call.condition, call.scope, compiler.dialect, translate)
@@ -225,6 +251,10 @@ def _render_call(call: Call, compiler: SQLCompiler, **kw: Any) -> str:
         if values:
             parts.append(f"params => {_params(values, compiler, kw)}")
     return f"pgembed.{call.name}({', '.join(parts)})"
+
+
+def _argument(name: str) -> str:
+    return f'"{name}"' if name in _KEYWORDS else name
 
 
 def _params(values: Sequence[tuple[BindParameter[Any], str, bool]], compiler: SQLCompiler, kw: Mapping[str, Any]) -> str:
@@ -280,11 +310,11 @@ class Field(ColumnElement[Any]):
         ("type", InternalTraversal.dp_type),
     ]
 
-    def __init__(self, row: ColumnElement[Any], column: Column[Any]) -> None:
+    def __init__(self, row: ColumnElement[Any], column: Column[Any], *, of_entity: bool = True) -> None:
         self.row = row
         self.name = str(column.name)
         self.type = column.type
-        self._proxies = [column]
+        self._proxies = [column] if of_entity else []
 
     @property
     def _from_objects(self) -> list[Any]:
@@ -301,6 +331,8 @@ def rows_of(
     call: Call,
     rows: Mapping[str, tuple[Target, str]],
     others: Mapping[str, Any],
+    *,
+    beside: tuple[str, ...] = (),
 ) -> RowsT:
     """SELECT the columns of the rows that a call returns, as a subquery.
 
@@ -308,18 +340,30 @@ def rows_of(
         made: class of the result.
         rows: column of the call's result that is a row -> (its table, prefix of its columns' names in the result).
         others: column of the call's result -> its type.
+        beside: rows of which only the columns are there: a mapped class finds itself in another one.
     Returns:
         The subquery; its attribute ``_names`` tells how each of the others is called in it, since the table may have such a column.
     """
     source = call.table_valued(*(sql_column(name) for name in rows), *(sql_column(name, kind) for name, kind in others.items()))
-    fields = [
-        Field(source.c[name], column).label(prefix + str(column.name))
+    fields: list[Any] = [
+        Field(source.c[name], column, of_entity=name not in beside).label(prefix + str(column.name))
         for name, (target, prefix) in rows.items()
         for column in target.columns
     ]
     taken = {field.name for field in fields}
+    joined: Any = source
+    for name, (target, prefix) in rows.items():
+        own: dict[Column[Any], ColumnElement[Any]] = {column: Field(source.c[name], column) for column in target.table.columns}
+        for table, condition in target.beside:
+            joined = joined.outerjoin(table, spread.replaced(condition, own))
+            for column in filter(_is_there, table.columns):
+                label = _free(prefix + str(column.name), taken)
+                taken.add(label)
+                fields.append(column.label(label))
     names = {name: _free(name, taken) for name in others}
     statement = select(*fields, *(source.c[name].label(names[name]) for name in others))
+    if joined is not source:
+        statement = statement.select_from(joined)
     result = made._construct(statement)
     result.__dict__["_names"] = names
     return result
@@ -331,6 +375,6 @@ def _free(name: str, taken: set[str]) -> str:
     return name
 
 
-def entity(rows: Subquery, target: Any) -> Any:
+def entity(rows: Any, target: Any) -> Any:
     """The mapped class over the columns of a result."""
     return aliased(target, rows)

@@ -1,99 +1,189 @@
-"""joins: pairs of rows of two tables that mean the same, as a selectable."""
+"""joins: pairs of rows of two tables that mean the same, as a selectable; their keys, their reasons, and pairs worth labelling."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal, TypeAlias, overload
 
-from sqlalchemy import ARRAY, Boolean, ColumnElement, Float, Integer, Subquery, Text, null
-from sqlalchemy import cast as sql_cast
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import ARRAY, BigInteger, Boolean, Column, ColumnElement, Double, Float, Integer, Table, Text
+from sqlalchemy.dialects.postgresql import JSONB, REGCLASS
+from sqlalchemy.orm import QueryableAttribute
 
 from pgembed import errors
 from pgembed.sqlalchemy import calls
 from pgembed.sqlalchemy.calls import Call, Target
+from pgembed.sqlalchemy.pairs import Again, EntityPairs, LeftT, Pairs, RightT
+from pgembed.sqlalchemy.typed import Bound, Condition, Flag, Kind, Name, Number, Out, Real, Relation, Rows, Words, arguments, rows, scalar
+
+Entity: TypeAlias = type[Any] | QueryableAttribute[Any]
+Attributes: TypeAlias = Annotated[Sequence[str] | Mapping[str, str], Kind(JSONB())]
 
 
-class Pairs(Subquery):
-    """Pairs found by `semantic_join`; ``.c`` has the columns of both rows, named ``left_...`` and ``right_...``."""
-
-    inherit_cache = True
-    _names: dict[str, str]
-
-    @property
-    def distance(self) -> ColumnElement[float]:
-        """Distance between the two rows."""
-        return self.c[self._names["distance"]]
-
-    @property
-    def rank(self) -> ColumnElement[int]:
-        """1 for the right row that is nearest to its left row."""
-        return self.c[self._names["rank"]]
-
-    @property
-    def is_match(self) -> ColumnElement[bool]:
-        """Whether the pair is taken for the same thing; NULL where nothing can be said."""
-        return self.c[self._names["is_match"]]
-
-    @property
-    def probability(self) -> ColumnElement[float]:
-        """That the two rows are the same thing; NULL where nothing can be said."""
-        return self.c[self._names["probability"]]
-
-    @property
-    def evidence(self) -> ColumnElement[list[str]]:
-        """What speaks for the pair: dense, lexical, numbers, mutual and names of attributes."""
-        return self.c[self._names["evidence"]]
-
-
-class EntityPairs(Pairs):
-    """Pairs of two different mapped classes."""
+class KeyPairs(Rows):
+    """Pairs found by `semantic_join_keys`; keys are text, a composite one a JSON array."""
 
     inherit_cache = True
-    _entities: tuple[Any, Any]
+    left_key = Out(Text)
+    right_key = Out(Text)
+    distance: Out[float] = Out(Double)
+    rank = Out(Integer)
+    is_match = Out(Boolean)
+    probability: Out[float] = Out(Double)
+    evidence: Out[Any] = Out(ARRAY(Text()))
 
-    @property
-    def left(self) -> Any:
-        """The left mapped class over these pairs."""
-        return self._side("_left", 0)
 
-    @property
-    def right(self) -> Any:
-        """The right mapped class over these pairs."""
-        return self._side("_right", 1)
+class JoinExplanation(Rows):
+    """Lines of `explain_join`, in the order in which they come."""
 
-    def _side(self, name: str, place: int) -> Any:
-        if name not in self.__dict__:
-            self.__dict__[name] = calls.entity(self, self._entities[place])
-        return self.__dict__[name]
+    inherit_cache = True
+    property = Out(Text)
+    value = Out(Text)
+
+
+class PairsToReview(Rows):
+    """Lines of `review_pairs`, the most useful first; keys and texts of both rows, and why it is worth a look."""
+
+    inherit_cache = True
+    left_key = Out(Text)
+    right_key = Out(Text)
+    left_text = Out(Text)
+    right_text = Out(Text)
+    probability: Out[float] = Out(Double)
+    reason = Out(Text)
+
+
+class Hubs(Rows):
+    """Lines of `hubness`: the key of a row as text, and a number that is larger for what is near to everything."""
+
+    inherit_cache = True
+    key = Out(Text)
+    hubness: Out[float] = Out(Double)
+
+
+@overload
+def semantic_join(
+    left: type[LeftT],
+    right: type[RightT],
+    left_column: Name | None = None,
+    right_column: Name | None = None,
+    k: Number | None = 1,
+    max_distance: Real | None = None,
+    mapping: Words = "many",
+    condition: Condition = None,
+    precision: Real | None = None,
+    recall: Real | None = None,
+    labels: Relation | None = None,
+    attributes: Attributes | None = None,
+    candidates: Words = "dense",
+    join_type: Words = "inner",
+    matches_only: Flag = False,
+    not_equal: Flag = False,
+    hub_correction: Words = "auto",
+    search_recall: Real = 1.0,
+    hubness: Words | None = None,
+) -> EntityPairs[LeftT, RightT]: ...
+
+
+@overload
+def semantic_join(
+    left: Table | Column[Any],
+    right: Table | Column[Any] | Entity,
+    left_column: Name | None = None,
+    right_column: Name | None = None,
+    k: Number | None = 1,
+    max_distance: Real | None = None,
+    mapping: Words = "many",
+    condition: Condition = None,
+    precision: Real | None = None,
+    recall: Real | None = None,
+    labels: Relation | None = None,
+    attributes: Attributes | None = None,
+    candidates: Words = "dense",
+    join_type: Words = "inner",
+    matches_only: Flag = False,
+    not_equal: Flag = False,
+    hub_correction: Words = "auto",
+    search_recall: Real = 1.0,
+    hubness: Words | None = None,
+) -> Pairs: ...
+
+
+@overload
+def semantic_join(
+    left: Entity,
+    right: Table | Column[Any],
+    left_column: Name | None = None,
+    right_column: Name | None = None,
+    k: Number | None = 1,
+    max_distance: Real | None = None,
+    mapping: Words = "many",
+    condition: Condition = None,
+    precision: Real | None = None,
+    recall: Real | None = None,
+    labels: Relation | None = None,
+    attributes: Attributes | None = None,
+    candidates: Words = "dense",
+    join_type: Words = "inner",
+    matches_only: Flag = False,
+    not_equal: Flag = False,
+    hub_correction: Words = "auto",
+    search_recall: Real = 1.0,
+    hubness: Words | None = None,
+) -> Pairs: ...
+
+
+@overload
+def semantic_join(
+    left: Entity,
+    right: Entity,
+    left_column: Name | None = None,
+    right_column: Name | None = None,
+    k: Number | None = 1,
+    max_distance: Real | None = None,
+    mapping: Words = "many",
+    condition: Condition = None,
+    precision: Real | None = None,
+    recall: Real | None = None,
+    labels: Relation | None = None,
+    attributes: Attributes | None = None,
+    candidates: Words = "dense",
+    join_type: Words = "inner",
+    matches_only: Flag = False,
+    not_equal: Flag = False,
+    hub_correction: Words = "auto",
+    search_recall: Real = 1.0,
+    hubness: Words | None = None,
+) -> EntityPairs[Any, Any]: ...
 
 
 def semantic_join(
-    left: Any,
-    right: Any,
-    *,
-    k: int | ColumnElement[int] | None = 1,
-    max_distance: float | ColumnElement[float] | None = None,
-    mapping: str = "many",
-    condition: Any = None,
-    precision: float | None = None,
-    recall: float | None = None,
-    labels: Any = None,
-    attributes: Sequence[str] | Mapping[str, str] | None = None,
-    candidates: str = "dense",
-    join_type: str = "inner",
-    matches_only: bool = False,
-    not_equal: bool = False,
-    hub_correction: str = "auto",
-    search_recall: float = 1.0,
-    hubness: str | None = None,
+    left: Relation,
+    right: Relation,
+    left_column: Name | None = None,
+    right_column: Name | None = None,
+    k: Number | None = 1,
+    max_distance: Real | None = None,
+    mapping: Words = "many",
+    condition: Condition = None,
+    precision: Real | None = None,
+    recall: Real | None = None,
+    labels: Relation | None = None,
+    attributes: Attributes | None = None,
+    candidates: Words = "dense",
+    join_type: Words = "inner",
+    matches_only: Flag = False,
+    not_equal: Flag = False,
+    hub_correction: Words = "auto",
+    search_recall: Real = 1.0,
+    hubness: Words | None = None,
 ) -> Any:
     """The k nearest right rows of each left row.
 
     Args:
         left, right: ``Invoice.vendor``, ``Company.name``, or columns of Tables: an embedded column, or a text that is embedded on the
             fly. A mapped class or a Table means its only embedded column, or with attributes the record.
+        left_column, right_column: the column, where a side is a class or a Table: ``semantic_join(Invoice, Company, "vendor", "name")``
+            is the form of which a type checker knows ``.left`` and ``.right``.
         k: right rows for each left row; None: all within max_distance.
         max_distance: pairs are at most so far.
         mapping: ``many``; ``one_to_one``: each row is in one pair at most; ``mutual``: among the k nearest of both.
@@ -109,70 +199,192 @@ def semantic_join(
         search_recall: share of the nearest rows that must be found, 1 is exact.
         hubness: a column of the right table with numbers of `pgembed.hubness`, for ``csls`` and ``qb_norm``.
     Returns:
-        `EntityPairs` with ``.left`` and ``.right`` where both sides are attributes of different mapped classes, else `Pairs`.
+        `EntityPairs` with ``.left`` and ``.right`` where both sides are of mapped classes, else `Pairs`.
     Raises:
         errors.InvalidParameter: a side is no column.
         errors.NotSupported: a condition where both sides are of one table: it could not tell them apart.
     """
-    (left_target, left_column), (right_target, right_column) = _side(left), _side(right)
+    left_target, right_target, values, tables, condition_ = _joined(semantic_join, locals())
     at_left, at_right = Target.of(left_target), Target.of(right_target)
-    same = at_left.table is at_right.table
-    if same and condition is not None:
+    call = Call("semantic_join", values, rows=[at_left.table, at_right.table], condition=condition_, regclasses=tables)
+    made: type[Pairs] = EntityPairs if at_left.entity and at_right.entity else Pairs
+    others = {"distance": Float(), "rank": Integer(), "is_match": Boolean(), "probability": Float(), "evidence": ARRAY(Text())}
+    sides, twice = {"left_row": (at_left, "left_"), "right_row": (at_right, "right_")}, at_left.table is at_right.table
+    pairs = calls.rows_of(made, call, sides, others, beside=("right_row",) if twice else ())
+    if isinstance(pairs, EntityPairs):
+        pairs._entities = (at_left.entity, at_right.entity)
+        if twice:
+            other = pairs._other = calls.rows_of(Again, call, sides, others, beside=("left_row",))
+            other.name, other._pairs = pairs.name, pairs
+    return pairs
+
+
+def semantic_join_keys(
+    left: Relation,
+    right: Relation,
+    left_column: Name | None = None,
+    right_column: Name | None = None,
+    k: Number | None = 1,
+    max_distance: Real | None = None,
+    mapping: Words = "many",
+    condition: Condition = None,
+    precision: Real | None = None,
+    recall: Real | None = None,
+    labels: Relation | None = None,
+    attributes: Attributes | None = None,
+    candidates: Words = "dense",
+    join_type: Words = "inner",
+    matches_only: Flag = False,
+    not_equal: Flag = False,
+    hub_correction: Words = "auto",
+    search_recall: Real = 1.0,
+    hubness: Words | None = None,
+) -> KeyPairs:
+    """The keys of the pairs of `semantic_join`, for callers who may not read every column; arguments as there."""
+    values, tables, condition_ = _by_keys(semantic_join_keys, locals())
+    call = Call("semantic_join_keys", values, condition=condition_, regclasses=tables)
+    return calls.rows_of(KeyPairs, call, {}, KeyPairs.out())
+
+
+def semantic_join_into(
+    destination: Words,
+    left: Relation,
+    right: Relation,
+    left_column: Name | None = None,
+    right_column: Name | None = None,
+    k: Number | None = 1,
+    max_distance: Real | None = None,
+    mapping: Words = "many",
+    condition: Condition = None,
+    precision: Real | None = None,
+    recall: Real | None = None,
+    labels: Relation | None = None,
+    attributes: Attributes | None = None,
+    candidates: Words = "dense",
+    join_type: Words = "inner",
+    matches_only: Flag = False,
+    not_equal: Flag = False,
+    hub_correction: Words = "auto",
+    search_recall: Real = 1.0,
+    hubness: Words | None = None,
+) -> ColumnElement[int]:
+    """`semantic_join_keys` into a new table with typed keys; the number of pairs.
+
+    Args:
+        destination: name of the table that is made.
+    All else is as in `semantic_join`.
+    """
+    values, tables, condition_ = _by_keys(semantic_join_into, locals())
+    return Call("semantic_join_into", values, condition=condition_, regclasses=tables, type_=BigInteger())
+
+
+def explain_join(
+    left: Relation,
+    right: Relation,
+    left_column: Name | None = None,
+    right_column: Name | None = None,
+    k: Number | None = 1,
+    max_distance: Real | None = None,
+    mapping: Words = "many",
+    condition: Condition = None,
+    precision: Real | None = None,
+    recall: Real | None = None,
+    labels: Relation | None = None,
+    attributes: Attributes | None = None,
+    candidates: Words = "dense",
+    join_type: Words = "inner",
+    matches_only: Flag = False,
+    not_equal: Flag = False,
+    hub_correction: Words = "auto",
+    search_recall: Real = 1.0,
+    hubness: Words | None = None,
+    execute: Flag = True,
+) -> JoinExplanation:
+    """How `semantic_join` goes about it, and how good its matches are estimated to be: property, value.
+
+    Args:
+        execute: read rows; else only what the catalogs know is told.
+    All else is as in `semantic_join`.
+    """
+    left_target, right_target, values, tables, condition_ = _joined(explain_join, locals())
+    sides = [Target.of(left_target).table, Target.of(right_target).table]
+    call = Call("explain_join", values, rows=sides, condition=condition_, regclasses=tables)
+    return calls.rows_of(JoinExplanation, call, {}, JoinExplanation.out())
+
+
+def create_labels(name: Words, left: Relation, right: Relation) -> ColumnElement[str]:
+    """Make a table of labelled pairs of rows of left and right, which ``labels=`` names in a join: left_key, right_key, ...; its name."""
+    return scalar(create_labels, locals(), REGCLASS())
+
+
+def review_pairs(
+    left: Relation,
+    right: Relation,
+    labels: Relation | None = None,
+    n: Number = 20,
+    left_column: Name | None = None,
+    right_column: Name | None = None,
+    k: Number | None = 1,
+    max_distance: Real | None = None,
+    mapping: Words = "many",
+    condition: Condition = None,
+    precision: Real | None = None,
+    recall: Real | None = None,
+    attributes: Attributes | None = None,
+    candidates: Words = "dense",
+    not_equal: Flag = False,
+    hub_correction: Words = "auto",
+    search_recall: Real = 1.0,
+    hubness: Words | None = None,
+) -> PairsToReview:
+    """The n pairs worth labelling next, with a reason for each.
+
+    Args:
+        labels: the pairs that are labelled already.
+        n: how many.
+    All else is as in `semantic_join`.
+    """
+    values, tables, condition_ = _by_keys(review_pairs, locals())
+    return calls.rows_of(PairsToReview, Call("review_pairs", values, condition=condition_, regclasses=tables), {}, PairsToReview.out())
+
+
+def hubness(
+    target: Relation,
+    column_name: Name | None = None,
+    queries: Relation | None = None,
+    queries_column: Name | None = None,
+    method: Literal["csls", "qb_norm"] | Words = "csls",
+) -> Hubs:
+    """How much of a hub each row is, which is near to everything: by ``csls`` the mean similarity of the ten nearest queries, by
+    ``qb_norm`` the denominator of an inverted softmax over all, negative for a row that is no query's nearest.
+
+    Args:
+        queries: a table, or its column; None: the rows themselves.
+        method: ``csls`` (Conneau et al. 2018, https://arxiv.org/abs/1710.04087) or ``qb_norm`` (Bogolin et al. 2022,
+            https://arxiv.org/abs/2112.12777).
+    """
+    return rows(Hubs, hubness, locals())
+
+
+def _joined(function: Any, given: Mapping[str, Any]) -> tuple[Any, Any, dict[str, ColumnElement[Any]], dict[str, Table], Bound | None]:
+    """The targets of both sides, and the arguments beside them."""
+    (left, left_column), (right, right_column) = _side(given["left"]), _side(given["right"])
+    columns = {"left_column": left_column or given["left_column"], "right_column": right_column or given["right_column"]}
+    # "l" and "r" are how the server names the two sides in a condition
+    sides = {"l": Target.of(left).table, "r": Target.of(right).table}
+    if given["condition"] is not None and sides["l"] is sides["r"]:
         raise errors.NotSupported(
             "a condition cannot tell the two sides of a table joined with itself apart",
             hint="Join two Tables of different names, or say it in SQL: condition => $$ l.id < r.id $$.",
         )
-    columns = {"left_column": left_column, "right_column": right_column}
-    arguments = {name: calls.value(name, column, Text()) for name, column in columns.items() if column is not None}
-    if k is None:
-        arguments["k"] = sql_cast(null(), Integer())
-    else:
-        arguments["k"] = calls.value("k", k, Integer())
-    if max_distance is not None:
-        arguments["max_distance"] = calls.value("max_distance", max_distance, Float())
-    given: dict[str, tuple[Any, Any, Any]] = {
-        "mapping": (mapping, "many", Text()),
-        '"precision"': (precision, None, Float()),
-        "recall": (recall, None, Float()),
-        "attributes": (None if attributes is None else _json(attributes), None, Text()),
-        "candidates": (candidates, "dense", Text()),
-        "join_type": (join_type, "inner", Text()),
-        "matches_only": (matches_only, False, Boolean()),
-        "not_equal": (not_equal, False, Boolean()),
-        "hub_correction": (hub_correction, "auto", Text()),
-        "search_recall": (search_recall, 1.0, Float()),
-        "hubness": (hubness, None, Text()),
-    }
-    for name, (value, default, kind) in given.items():
-        if value != default:
-            arguments[name] = calls.value(name.strip('"'), value, kind)
-    if "attributes" in arguments:
-        arguments["attributes"] = sql_cast(arguments["attributes"], JSONB())
-    call = Call(
-        "semantic_join",
-        arguments,
-        rows=[at_left.table, at_right.table],
-        # "l" and "r" are how the server names the two sides in a condition
-        condition=("condition", condition, {"l": at_left.table, "r": at_right.table}),
-        regclasses=None if labels is None else {"labels": Target.of(labels).table},
-    )
-    entities = (at_left.entity, at_right.entity)
-    made: type[Pairs] = EntityPairs if all(entities) and not same else Pairs
-    pairs = calls.rows_of(
-        made,
-        call,
-        {"left_row": (at_left, "left_"), "right_row": (at_right, "right_")},
-        {
-            "distance": Float(),
-            "rank": Integer(),
-            "is_match": Boolean(),
-            "probability": Float(),
-            "evidence": ARRAY(Text()),
-        },
-    )
-    if isinstance(pairs, EntityPairs):
-        pairs._entities = entities
-    return pairs
+    values, tables, condition = arguments(function, {**given, **columns, "left": left, "right": right}, sides)
+    del tables["left"], tables["right"]
+    return left, right, values, tables, condition
+
+
+def _by_keys(function: Any, given: Mapping[str, Any]) -> tuple[dict[str, ColumnElement[Any]], dict[str, Table], Bound | None]:
+    left, right, values, tables, condition = _joined(function, given)
+    return values, {"left": Target.of(left).table, "right": Target.of(right).table, **tables}, condition
 
 
 def _side(side: Any) -> tuple[Any, str | None]:
@@ -182,7 +394,3 @@ def _side(side: Any) -> tuple[Any, str | None]:
     except errors.InvalidParameter:
         return calls.column_of(side)
     return side, None
-
-
-def _json(attributes: Sequence[str] | Mapping[str, str]) -> str:
-    return json.dumps(dict(attributes) if isinstance(attributes, Mapping) else list(attributes))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from sqlalchemy import Boolean, ColumnElement, Float, Integer, Subquery, Table, Text
 
-from pgembed import errors
 from pgembed.sqlalchemy import calls
 from pgembed.sqlalchemy.calls import Call, Target
 
@@ -150,10 +148,10 @@ def search(
         fewer than k rows only where fewer rows with a vector pass.
     Raises:
         errors.InvalidParameter: the target is neither a mapped class nor a Table.
-        errors.NotSupported: the class is spread over several tables; or, when the statement is compiled, the filter reads other tables
-            outside of a subquery, or has a value without a type.
+        errors.NotSupported: the class is spread over several tables, and neither a declaration nor column_name says which has the embedded
+            column; or, when the statement is compiled, the filter reads other tables outside of a subquery, or has a value without a type.
     """
-    found = Target.of(target)
+    found = Target.of(target, column_name, may_spread=True)
     arguments = {
         "query": calls.query(query),
         **calls.options(
@@ -216,9 +214,9 @@ def search_like(
         key: the row's primary key; a tuple where it is composite.
     All else is as in `search`.
     """
-    found = Target.of(target)
+    found = Target.of(target, column_name, may_spread=True)
     arguments = {
-        "key": calls.value("key", _key(key), Text()),
+        "key": calls.value("key", calls.key(key), Text()),
         **calls.options(
             k=k,
             column_name=calls.column_name(column_name),
@@ -244,7 +242,7 @@ def search_keys(
     consistency: Literal["any", "fresh"] = "any",
 ) -> Keys:
     """Keys and distances of the k nearest rows, for callers who may not read every column of the table; otherwise as `search`."""
-    found = Target.of(target)
+    found = Target.of(target, column_name, may_spread=True)
     arguments = {
         "query": calls.query(query),
         **calls.options(
@@ -280,7 +278,7 @@ def explain_search(
         execute: run the search and measure; else nothing of the filter is run.
     All else is as in `search`.
     """
-    found = Target.of(target)
+    found = Target.of(target, column_name, may_spread=True)
     arguments = {
         "query": calls.query(query),
         **calls.options(
@@ -311,11 +309,3 @@ def _hits(function: str, found: Target, arguments: dict[str, ColumnElement[Any]]
     if isinstance(hits, EntityHits):
         hits._entity = found.entity
     return hits
-
-
-def _key(key: Any) -> Any:
-    if key is None:
-        raise errors.NullNotAllowed("key is None", hint="Give the primary key of a row.")
-    if isinstance(key, str | ColumnElement) or hasattr(key, "__clause_element__"):
-        return key
-    return json.dumps(key, default=str) if isinstance(key, tuple | list) else str(key)

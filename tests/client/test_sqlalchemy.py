@@ -41,7 +41,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from pgembed import errors
 from pgembed.sqlalchemy import embed, embed_query, explain_search, link, search, search_keys, search_like, semantic_join
@@ -256,6 +256,36 @@ def test_semantic_join_gives_both_entities(things: Session) -> None:
     assert all("dense" in said for _, rank, said in things.execute(select(near.left.id, near.rank, near.evidence)).all() if rank == 1)
 
 
+def test_semantic_join_of_a_class_with_itself_gives_both_entities(things: Session, statements: list[str]) -> None:
+    pairs = semantic_join(Thing.e, Thing.e, k=1, not_equal=True, max_distance=0.5)
+    both = select(pairs.left, pairs.right, pairs.distance).order_by(pairs.left.id)
+    statements.clear()
+    rows = things.execute(both).all()
+    assert [(left.id, right.id, round(distance, 2)) for left, right, distance in rows] == [(1, 3, 0.29), (2, 3, 0.29), (3, 1, 0.29)]
+    assert rows[0][1] is rows[2][0]
+    assert rows[0][1].title == "thing 3"
+    assert len(statements) == 1
+    assert things.scalars(select(pairs.right.title).order_by(pairs.left.id)).all() == ["thing 3", "thing 3", "thing 1"]
+    assert sorted(things.scalars(select(pairs.right.id))) == [1, 3, 3]
+    makers = select(pairs.left.id, Maker.name).join(pairs.right.maker).where(pairs.right.price > 20).order_by(pairs.left.id)
+    assert things.execute(makers).all() == [(1, "Ajax"), (2, "Ajax")]
+    beside = select(pairs.right.id, Maker.name).join(pairs.left.maker).order_by(pairs.left.id)
+    assert things.execute(beside).all() == [(3, "Ajax"), (3, "Acme"), (1, "Ajax")]
+    owner = aliased(Maker)
+    twice = select(Maker.name, owner.name).select_from(pairs.left).join(pairs.left.maker).join(pairs.right.maker.of_type(owner))
+    assert sorted(map(tuple, things.execute(twice))) == [("Acme", "Ajax"), ("Ajax", "Ajax"), ("Ajax", "Ajax")]
+    dearer = select(Maker.id).where(Maker.id == pairs.right.maker_id, pairs.right.price > pairs.left.price).exists()
+    assert things.scalars(select(pairs.left.id).where(dearer).order_by(pairs.left.id)).all() == [1, 2]
+    kept = select(pairs.left.id, pairs.right.price).cte("kept")
+    assert things.scalar(select(func.sum(kept.c.right_price))) == 70
+    eager = select(pairs.right).options(joinedload(pairs.right.maker)).where(pairs.left.id == 2)
+    statements.clear()
+    assert [thing.maker.name for thing in things.scalars(eager) if thing.maker] == ["Ajax"]
+    assert len(statements) == 1
+    every = semantic_join(Thing.e, Thing.e, k=1, not_equal=True, max_distance=0.0001, join_type="left")
+    assert things.execute(select(every.left.id, every.right).order_by(every.left.id)).all() == [(number, None) for number in range(1, 6)]
+
+
 def test_schema_translate_map_chooses_the_table(things: Session, db: psycopg.Connection[Any], engine: Engine) -> None:
     db.execute("CREATE SCHEMA other; CREATE TABLE other.thing (LIKE shop.thing INCLUDING ALL)")
     db.execute("INSERT INTO other.thing SELECT id + 100, name, price, distance, NULL, e FROM shop.thing")
@@ -301,7 +331,7 @@ def test_a_text_is_embedded_with_the_columns_own_model(db: psycopg.Connection[An
     )
     db.execute("SELECT pgembed.add_embedding('maker', 'name')")
     db.execute("CALL pgembed.refresh('maker')")
-    db.execute("SELECT pgembed.create_linker('makers', 'maker', 'name')")
+    db.execute("SELECT pgembed.create_linker('makers', 'maker', names => 'name')")
     table = Table("maker", MetaData(), Column("id", Integer, primary_key=True), Column("name", Text), Column("embedding", VECTOR(384)))
     with engine.connect() as connection:
         hits = search(table, "rain coat", k=1)
@@ -324,6 +354,10 @@ def test_a_text_is_embedded_with_the_columns_own_model(db: psycopg.Connection[An
         found = link(table, "She took the umbrella with her.", linker="makers")
         linked = connection.execute(select(found.mention, found.c.id, found.decision)).all()
         assert ("umbrella", 3) in [(row[0], row[1]) for row in linked]
+        connection.execute(text("INSERT INTO maker VALUES (4, 'umbrella')"))
+        given = link(table, "She took the umbrella with her.", spans=[(14, 22)], filter=table.c.id < 4, precision=0.5, pronouns=True)
+        links = select(given.mention, given.mention_type, given.c.id, given.c.runner_up_id, given.start_char)
+        assert connection.execute(links).all() == [("umbrella", "name", 3, None, 14)]
 
 
 def test_async_engines(things: Session, engine: Engine) -> None:

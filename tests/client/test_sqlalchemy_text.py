@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext import serializer
 from sqlalchemy.orm import aliased
 
 from pgembed import errors
@@ -197,7 +198,12 @@ def test_semantic_join_names_both_sides() -> None:
     assert (values["left_column_1"], values["right_column_1"], values["mapping_1"]) == ("name", "name", "one_to_one")
     itself = semantic_join(Thing.title, Thing.title)
     assert {"left_id", "right_id"} <= set(itself.c.keys())
-    assert not hasattr(itself, "left")
+    both, _ = compiled(select(itself.right.id, itself.left.id, itself.distance))
+    assert both.startswith("SELECT anon_1.right_id, anon_1.left_id, anon_1.distance FROM (SELECT (anon_2.left_row).id AS left_id, ")
+    assert both.count("pgembed.semantic_join(") == 1
+    read_back = serializer.loads(serializer.dumps(select(itself.right.id, itself.left.id)), Thing.metadata)
+    assert compiled(read_back)[0].count("pgembed.semantic_join(") == 1
+    assert not hasattr(semantic_join(Thing.__table__, Thing), "left")
     with pytest.raises(errors.NotSupported, match="cannot tell"):
         semantic_join(Thing.title, Thing.title, condition=Thing.id > 3)
 
@@ -225,15 +231,15 @@ def test_semantic_join_takes_every_option_of_the_server() -> None:
     for written in (
         "labels => 'shop.\"told\"'::pg_catalog.regclass",
         "k => CAST(NULL AS INTEGER)",
-        "attributes => CAST(%(attributes_1)s::VARCHAR AS JSONB)",
+        "attributes => %(attributes_1)s::JSONB",
         "matches_only => %(matches_only_1)s",
     ):
         assert written in statement
     names = ("recall", "attributes", "candidates", "join_type", "not_equal", "hub_correction", "search_recall", "hubness")
-    assert [values[f"{name}_1"] for name in names] == [0.9, '{"name": "title"}', "hybrid", "left", True, "csls", 0.99, "hub"]
+    assert [values[f"{name}_1"] for name in names] == [0.9, {"name": "title"}, "hybrid", "left", True, "csls", 0.99, "hub"]
     plain = semantic_join(Thing, Maker, attributes=["name"])
     statement, values = compiled(select(plain.rank))
-    assert values["attributes_1"] == '["name"]'
+    assert values["attributes_1"] == ["name"]
     assert "candidates" not in statement
 
 
