@@ -17,7 +17,7 @@ from sqlalchemy import URL, Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-import pgembed.alembic
+import pgembed.alembic.installing
 from pgembed import __version__, errors, install
 
 
@@ -54,7 +54,7 @@ def next_release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     (folder / "updates" / f"{__version__}--9.9.0.sql").write_text("ALTER TABLE pgembed._setting ADD COLUMN note text DEFAULT '50% :x';\n")
     monkeypatch.setattr(install, "sql_dir", lambda: folder)
     monkeypatch.setattr(install, "__version__", "9.9.0")
-    monkeypatch.setattr(pgembed.alembic, "__version__", "9.9.0")
+    monkeypatch.setattr(pgembed.alembic.installing, "__version__", "9.9.0")
     return "9.9.0"
 
 
@@ -146,7 +146,7 @@ def test_what_does_not_fit_is_refused_with_a_hint(bare: Connection, before: str,
 
 
 def test_a_package_of_another_version_on_the_server_is_refused(bare: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pgembed.alembic, "__version__", "9.9.0")
+    monkeypatch.setattr(pgembed.alembic.installing, "__version__", "9.9.0")
     with pytest.raises(DBAPIError) as caught:
         operations(bare).install_pgembed()
     error = caught.value.orig
@@ -193,7 +193,7 @@ def test_drop_leaves_the_users_vectors(bare: Connection) -> None:
     op.install_pgembed()
     bare.execute(text("CREATE TABLE book (id int PRIMARY KEY, title text)"))
     bare.execute(text("INSERT INTO book VALUES (1, 'The Time Machine')"))
-    bare.execute(text("SELECT pgembed.add_embedding('book', 'title'), pgembed.create_linker('books', 'book', 'title')"))
+    bare.execute(text("SELECT pgembed.add_embedding('book', 'title'), pgembed.create_linker('books', 'book', names => 'title')"))
     bare.execute(text("CALL pgembed.refresh('book')"))
     bare.execute(text("CREATE VIEW near AS SELECT pgembed.embed('x')"))
     with pytest.raises(DBAPIError) as caught, bare.begin_nested():

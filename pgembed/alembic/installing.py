@@ -1,11 +1,4 @@
-"""pgembed for Alembic: operations that put pgembed's objects into a database, keep them up to date, and take them out.
-
-::
-
-    import pgembed.alembic  # registers op.install_pgembed, op.update_pgembed and op.drop_pgembed
-
-    def upgrade() -> None:
-        op.install_pgembed()
+"""installing: operations that put pgembed's objects into a database, keep them up to date, and take them out.
 
 They run the statements from which the extension is made, verbatim, and are for those who want one history of their schema. Whoever has
 ``CREATE EXTENSION pgembed`` has the same objects already. Either way pgembed's Python package belongs on the server (``pgembed install``).
