@@ -185,7 +185,7 @@ def recipe(db: Database, name: str, fingerprint: str, version: str | None = None
     """
     kept = _recipes.get((name, fingerprint))
     if kept is None or (version is not None and kept.version != version):
-        _know_own_store(db)
+        _know_stores(db)
         kept = recipe_of(_row(db, name, fingerprint, with_basis=True))
         _remember(name, fingerprint, kept)
     return kept
@@ -206,9 +206,16 @@ def own_store(db: Database) -> Path:
     return database.server_folder / "pgembed_models" / str(number)
 
 
-def _know_own_store(db: Database) -> None:
-    if database.server_folder is not None:
-        store.search_also(own_store(db))
+def _know_stores(db: Database) -> None:
+    """Look for files in this database's folder, and then in those of others: a database that was made as a copy of another has its registry
+    and not its files. A fingerprint is of what is in the files, so wherever they are, they are the right ones."""
+    if database.server_folder is None:
+        return
+    own = own_store(db)
+    store.search_also(own)
+    if own.parent.is_dir():
+        for other in sorted(own.parent.iterdir()):
+            store.search_also(other)
 
 
 def registered(db: Database, name: str | None = None) -> list[Row]:
