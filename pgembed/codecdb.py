@@ -7,20 +7,15 @@ through who queued behind it, and tries again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
-from psycopg import sql
-from psycopg.rows import dict_row
 
-from pgembed import errors
+from pgembed import clientdb, errors
+from pgembed.clientdb import Say
 from pgembed.database import Row
-from pgembed.modeldb import connected
-
-Say = Callable[[str], None]
 
 # How long others may queue behind a statement that needs the table for itself, and for how long it is tried.
 LOCK_MILLISECONDS = 400
@@ -140,42 +135,8 @@ def drop(url: str, codec: str, with_codes: bool, say: Say) -> list[str]:
         return [f"{line['shown']}.{line['name']}" for line in lines]
 
 
-class _Session:
-    """A connection, and what these commands have in common."""
-
-    def __init__(self, connection: psycopg.Connection[Any], say: Say) -> None:
-        self._connection = connection
-        self._say = say
-
-    def rows(self, statement: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[Row]:
-        """The rows of a statement of ours."""
-        with self._connection.cursor(row_factory=dict_row) as cursor:
-            cursor.execute(statement.encode(), values or None)
-            return list(cursor.fetchall()) if cursor.description else []
-
-    def table(self, typed: str) -> str:
-        """A table as SQL writes it, of what somebody typed: schema.table, or a table of the schema public.
-
-        Raises:
-            errors.UnknownTable: there is none.
-        """
-        try:
-            parts = self.rows("SELECT pg_catalog.parse_ident(%s) AS parts", [typed])[0]["parts"]
-        except psycopg.errors.InvalidParameterValue:
-            parts = []
-        if len(parts) in (1, 2):
-            schema, name = ["public", *parts][-2:]
-            found = self.rows("SELECT to_regclass(format('%%I.%%I', %s::text, %s::text))::text AS shown", [schema, name])[0]["shown"]
-            if found is not None:
-                return str(found)
-        raise errors.UnknownTable(f'table "{typed}" does not exist', hint="Write it as schema.table, or table in the schema public.")
-
-    def call(self, function: str, arguments: Mapping[str, object], kind: str = "SELECT * FROM") -> list[Row]:
-        """Call a function, or with ``kind`` CALL a procedure, of pgembed with those of its arguments that are not None."""
-        given = {name: value for name, value in arguments.items() if value is not None}
-        named = sql.SQL(", ").join(sql.SQL("{} => {}").format(sql.Identifier(name), sql.Literal(value)) for name, value in given.items())
-        statement = sql.SQL("{} pgembed.{}({})").format(sql.SQL(kind), sql.Identifier(function), named)
-        return self.rows(statement.as_string(self._connection))
+class _Session(clientdb.Session):
+    """What only these commands ask."""
 
     def patiently(self, function: str, arguments: Mapping[str, object]) -> None:
         """Call a function that needs a table for itself for a moment; nobody queues behind it for long.
@@ -198,7 +159,7 @@ class _Session:
                             hint="Is a transaction left open? SELECT * FROM pg_stat_activity shows it. Then run this again.",
                         ) from None
                     if not told:
-                        self._say("somebody uses the table; waiting for a moment when nobody does")
+                        self.say("somebody uses the table; waiting for a moment when nobody does")
                         told = True
                 time.sleep(_PAUSE_SECONDS)
         finally:
@@ -207,7 +168,7 @@ class _Session:
     def complete(self, table: str, column: str, covering: Sequence[Sequence[str]]) -> Made:
         """Fill a column of codes, and build its indexes."""
         self.call("fill_code", {"target": table, "column_name": column}, "CALL")
-        self._say(f"vacuuming {table}")
+        self.say(f"vacuuming {table}")
         self.rows(f"VACUUM (ANALYZE) {table}")
         self.rows("SET maintenance_work_mem = '256MB'")
         for each in covering or [()]:
@@ -215,7 +176,7 @@ class _Session:
                 statement = str(next(iter(line.values())))
                 begun = time.monotonic()
                 self.rows(statement)
-                self._say(f"{statement}: {time.monotonic() - begun:.1f} s")
+                self.say(f"{statement}: {time.monotonic() - begun:.1f} s")
         self.rows("RESET maintenance_work_mem")
         (sizes,) = self.rows(
             "SELECT coalesce(index_bytes, 0) + coalesce(covering_bytes, 0) AS bytes FROM pgembed.codes"
@@ -227,11 +188,5 @@ class _Session:
 
 @contextmanager
 def _session(url: str, say: Say) -> Iterator[_Session]:
-    with connected(url) as connection:
-        if connection.execute("SELECT to_regclass('pgembed._codec') IS NULL").fetchone() == (True,):
-            raise errors.NotReady(
-                f'database "{connection.info.dbname}" has no pgembed, or one of an older version',
-                hint="CREATE EXTENSION pgembed CASCADE; or: pgembed install URL.",
-            )
-        connection.add_notice_handler(lambda said: say(said.message_primary or ""))
-        yield _Session(connection, say)
+    with clientdb.session(url, say) as opened:
+        yield _Session(opened.connection, say)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
-from psycopg import conninfo, sql
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from pgembed import errors, sampling
+from pgembed.clientdb import FIND_TABLE, connected, must_have_extension
+from pgembed.columns import quote
 from pgembed.database import Row
 from pgembed.psycopgdb import PsycopgDatabase
-
-_NAME = "pgembed model"
-# A database that does not answer must not keep a person waiting.
-_CONNECT_SECONDS = 15
 
 _USES = """
     SELECT format('column %%s.%%I', e.table_name, e.column_name) AS line FROM pgembed._embedding AS e
@@ -33,35 +30,10 @@ _USES = """
 """
 
 
-@contextmanager
-def connected(url: str, **changes: str) -> Iterator[psycopg.Connection[Any]]:
-    """A connection in autocommit mode; what the server refuses inside is an error of ours, with its SQLSTATE and hint.
-
-    Raises:
-        errors.NotReady: there is no connection.
-    """
-    try:
-        parameters = conninfo.make_conninfo(url, application_name=_NAME, connect_timeout=_CONNECT_SECONDS, **changes)
-        connection = psycopg.connect(parameters, autocommit=True)
-    except psycopg.Error as error:
-        raise errors.NotReady("no connection to the database", detail=str(error).strip(), hint="Name one: --database URL.") from None
-    with connection:
-        try:
-            # The command is a superuser's, as a rule, and a database's owner may have put functions of his own into the path.
-            connection.execute("SET search_path = pg_catalog, pg_temp")
-            yield connection
-        except psycopg.Error as error:
-            said = error.diag
-            message = (said.message_primary or str(error).strip()).removeprefix("pgembed: ")
-            raise errors.StatementRefused(
-                message, sqlstate=error.sqlstate or "XX000", hint=said.message_hint, detail=said.message_detail
-            ) from None
-
-
 def listed(url: str, name: str | None = None) -> list[Row]:
     """The lines of the view pgembed.models of a database; ``name`` chooses."""
     with connected(url) as connection, connection.cursor(row_factory=dict_row) as cursor:
-        _must_have_extension(connection)
+        must_have_extension(connection)
         cursor.execute("SELECT * FROM pgembed.models WHERE name = coalesce(%s, name) ORDER BY name, revision", [name])
         return list(cursor.fetchall())
 
@@ -77,7 +49,7 @@ def register(url: str, arguments: Mapping[str, object], say: Any) -> str:
         sql.SQL(", ").join(sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in given)
     )
     with connected(url) as connection:
-        _must_have_extension(connection)
+        must_have_extension(connection)
         connection.add_notice_handler(lambda said: say(said.message_primary or ""))
         row = connection.execute(call, given).fetchone()
         assert row is not None
@@ -110,14 +82,14 @@ def _uses_in(url: str, database: str, name: str) -> list[str]:
 
 
 def texts(url: str, where: str, most: int) -> list[str]:
-    """A sample of the texts of a column, given as schema.table.column, or table.column in the schema public.
+    """A sample of the texts of a column, given as schema.table.column, or table.column in the role's own schema or public.
 
     Raises:
         errors.InvalidParameter: it is not written so.
         errors.UnknownTable, errors.UnknownColumn, errors.DatatypeMismatch: there is no such column of texts.
     """
     with connected(url) as connection:
-        _must_have_extension(connection)
+        must_have_extension(connection)
         try:
             row = connection.execute("SELECT parse_ident(%s)", [where]).fetchone()
         except psycopg.errors.InvalidParameterValue:
@@ -125,16 +97,8 @@ def texts(url: str, where: str, most: int) -> list[str]:
         parts = row[0] if row else []
         if len(parts) not in (2, 3):
             raise errors.InvalidParameter(f'"{where}" is no column', hint="Write it as table.column or schema.table.column.")
-        schema, table = parts[:-1] if len(parts) == 3 else ("public", parts[0])
-        row = connection.execute("SELECT to_regclass(format('%%I.%%I', %s::text, %s::text))::text", [schema, table]).fetchone()
-        if row is None or row[0] is None:
-            raise errors.UnknownTable(f'table "{schema}.{table}" does not exist', hint="Write the column as schema.table.column.")
-        return sampling.texts(PsycopgDatabase(connection), sampling.Where(row[0], parts[-1]), most)
-
-
-def _must_have_extension(connection: psycopg.Connection[Any]) -> None:
-    if connection.execute("SELECT to_regclass('pgembed._model') IS NULL").fetchone() == (True,):
-        raise errors.NotReady(
-            f'database "{connection.info.dbname}" has no pgembed, or one of an older version',
-            hint="CREATE EXTENSION pgembed CASCADE; or: pgembed install URL.",
-        )
+        typed = ".".join(quote(part) for part in parts[:-1])
+        row = connection.execute(FIND_TABLE.format("%s").encode(), [typed]).fetchone()
+        if row is None:
+            raise errors.UnknownTable(f'table "{typed}" does not exist', hint="Write the column as schema.table.column.")
+        return sampling.texts(PsycopgDatabase(connection), sampling.Where(row[1], parts[-1]), most)

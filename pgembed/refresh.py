@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
-from pgembed import chunked, conditions, errors, following, indexing, progress
+from pgembed import chunked, conditions, errors, following, history, indexing, progress
 from pgembed.columns import Column
 from pgembed.database import Database
 from pgembed.isolation import read_committed
@@ -85,6 +85,10 @@ def refresh(
         if build_index:
             with following.as_owner(db, column.table):
                 indexing.build(db, column)
+        if commits:
+            # inside of somebody's transaction nobody else would see it, and what it locks stays locked
+            db.commit()
+            history.noted(db, column.table.oid, column.name)
     tally.texts, tally.sharing = shared.texts, shared.sharing
     tell_end(db, column, tally)
     return tally

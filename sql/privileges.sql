@@ -1,8 +1,9 @@
 -- Everybody may use pgembed on what they may read; the registry is written only through functions.
 GRANT USAGE ON SCHEMA pgembed TO PUBLIC;
-GRANT SELECT ON pgembed._setting, pgembed._model, pgembed._embedding, pgembed._linker, pgembed._codec, pgembed._code, pgembed._calibration TO PUBLIC;
+GRANT SELECT ON pgembed._setting, pgembed._model, pgembed._embedding, pgembed._linker, pgembed._linker_target, pgembed._linker_source, pgembed._linker_table, pgembed._codec, pgembed._code, pgembed._calibration TO PUBLIC;
 GRANT SELECT ON pgembed._adapter, pgembed.adapters TO PUBLIC;
-GRANT SELECT ON pgembed.filters_used TO PUBLIC;
+GRANT SELECT ON pgembed._link_table, pgembed.link_tables TO PUBLIC;
+GRANT SELECT ON pgembed._linker_reads, pgembed.filters_used, pgembed.freshness_log TO PUBLIC;
 GRANT SELECT ON pgembed.model_changes TO PUBLIC;
 -- All but what has keys of rows.
 GRANT SELECT (table_name, column_name, new_column, old_model, new_model, new_fingerprint, state, build_index) ON pgembed._model_change TO PUBLIC;

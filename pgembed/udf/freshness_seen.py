@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pgembed import columns, freshness
-from pgembed.udf import boundary
+from pgembed import columns, freshness, history
+from pgembed.udf import boundary, registry
 from pgembed.udf.connection import DATABASE
 
 
@@ -35,3 +35,9 @@ def wait_for(target: str | None, timeout: str | None, column_name: str | None) -
         given = DATABASE.execute("SELECT EXTRACT(epoch FROM $1)::pg_catalog.float8 AS seconds", ["pg_catalog.interval"], [timeout])
         seconds = given[0]["seconds"]
     return freshness.wait_for(DATABASE, target, column_name, seconds)
+
+
+@boundary
+def note(target: str | None, column_name: str | None, apart: str | None) -> bool:
+    """Body of `pgembed._note_freshness`."""
+    return history.note(DATABASE, registry.ask_for, columns.column(DATABASE, target, column_name), apart or "0")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from pgembed import chunked, conditions, errors, progress
+from pgembed import chunked, conditions, errors, history, progress
 from pgembed.columns import Column
 from pgembed.database import Database
 from pgembed.isolation import read_committed
@@ -43,6 +43,8 @@ def work(
             hint="CALL pgembed.work() by itself; CALL pgembed.refresh('a table') runs anywhere.",
         )
     tally = Tally()
+    worked: set[tuple[int, str]] = set()
+    noted = time.monotonic()
     encoders: dict[tuple[int, str, str | None], Encoder] = {}
 
     def shared(column: Column) -> Encoder:
@@ -69,12 +71,25 @@ def work(
                 break
             running.work_on(db, held, shared, tally)
             tally.seen += len(held.keys)
+            worked.add((int(held.target), held.column_name))
+            if time.monotonic() - noted >= history.APART_SECONDS:
+                noted = time.monotonic()
+                _note(db, worked)
             progress.tell(db, tally.seen, max_rows)
             now = time.monotonic()
             if now - tally.told >= progress.NOTICE_SECONDS:
                 tally.told = now
                 db.notice(f"{tally.seen} rows so far, {tally.seen / (now - tally.started):.0f} a second")
+        _note(db, worked)
     if tally.seen:
         failed = f", {tally.failed} failed" if tally.failed else ""
         db.notice(f"{tally.embedded} rows embedded{failed} in {time.monotonic() - tally.started:.1f} s")
     return tally
+
+
+def _note(db: Database, worked: set[tuple[int, str]]) -> None:
+    """Write down how fresh the columns are that were worked on since."""
+    for target, name in sorted(worked):
+        history.noted(db, target, name)
+        db.commit()
+    worked.clear()

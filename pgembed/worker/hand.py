@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import psycopg
 
-from pgembed import errors
+from pgembed import errors, history
 from pgembed.columns import Column
 from pgembed.psycopgdb import PsycopgDatabase
 from pgembed.sharing import Shared
@@ -88,6 +88,10 @@ class Hand(threading.Thread):
                 else:
                     if not worked:
                         self._rota.rest()
+            if self._db is not None and self._held is None and self._rota.crash is None:
+                # a lost connection is no crash: what was to be done is done
+                with suppress(psycopg.Error):
+                    self._note(self._db, idle=True)
         except BaseException as error:  # the main thread ends the process, and says why
             self._rota.stop(error)
         finally:
@@ -108,6 +112,7 @@ class Hand(threading.Thread):
     def _turn(self, db: PsycopgDatabase) -> bool:
         """One batch; False where there is none."""
         claim = self._claim(db)
+        self._note(db, idle=claim is None)
         if claim is None:
             self._show(db, None)
             db.commit()
@@ -190,6 +195,17 @@ class Hand(threading.Thread):
             key for key in known if self._last is not None and key <= self._last
         ]
         return [key for key in known if key not in avoided]
+
+    def _note(self, db: PsycopgDatabase, *, idle: bool) -> None:
+        """Write down how fresh columns are, now and then."""
+        for target, name in self._rota.notable(idle=idle):
+            try:
+                history.noted(db, target, name)
+                db.commit()
+            except psycopg.Error as error:
+                if link.is_lost(error, db):
+                    raise
+                self._undo(db)
 
     def _give_back(self, db: PsycopgDatabase, claim: Held) -> None:
         """End a claim of which nothing is known."""

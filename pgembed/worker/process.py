@@ -19,6 +19,7 @@ from types import FrameType
 import psycopg
 
 from pgembed import errors
+from pgembed.clientdb import FIND_TABLE, HOW_TABLES_ARE_WRITTEN
 from pgembed.models import threads
 from pgembed.psycopgdb import PsycopgDatabase
 from pgembed.worker import encoding, link
@@ -327,21 +328,13 @@ def _refused(error: psycopg.Error) -> errors.PgembedError:
 
 
 def _target(db: PsycopgDatabase, typed: str | None) -> int | None:
-    """OID of a table that somebody has typed: schema.table, or a table of the schema public."""
+    """OID of a table that somebody has typed: schema.table, or a table of the role's own schema or of public."""
     if typed is None:
         return None
     try:
-        parts = db.execute("SELECT pg_catalog.parse_ident($1) AS parts", ["pg_catalog.text"], [typed])[0]["parts"]
+        found = db.execute(FIND_TABLE.format("$1"), ["pg_catalog.text"], [typed])
     except psycopg.errors.InvalidParameterValue:
-        parts = []
-    if len(parts) in (1, 2):
-        schema, name = ["public", *parts][-2:]
-        found = db.execute(
-            "SELECT t.oid::pg_catalog.int8 AS oid FROM pg_catalog.pg_class AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace"
-            " WHERE n.nspname = $1 AND t.relname = $2",
-            ["pg_catalog.name", "pg_catalog.name"],
-            [schema, name],
-        )
-        if found:
-            return int(found[0]["oid"])
-    raise errors.UnknownTable(f'table "{typed}" does not exist', hint="Write it as schema.table, or table in the schema public.")
+        found = []
+    if not found:
+        raise errors.UnknownTable(f'table "{typed}" does not exist', hint=HOW_TABLES_ARE_WRITTEN)
+    return int(found[0]["oid"])

@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from pgembed import history
 from pgembed.work.running import Interrupted
 
 # A column that this worker cannot embed is left to others for so long; doubled each time.
@@ -56,6 +57,8 @@ class Rota:
         self._doing: dict[int, str] = {}
         self._avoided: dict[tuple[int, str], _Avoided] = {}
         self._said: dict[str, float] = {}
+        self._noted: dict[tuple[int, str], tuple[float, bool]] = {}
+        self._to_note: set[tuple[int, str]] = set()
         self._embedded: dict[tuple[int, str], int] = {}
         self._changed = threading.Condition(threading.RLock())
         # Not blocking: who rings twice before anybody hears has still rung.
@@ -129,6 +132,30 @@ class Rota:
             self.done += done
             self.failed += failed
             self._embedded[column] = self._embedded.get(column, 0) + done
+            self._to_note.add(column)
+
+    def notable(self, *, idle: bool) -> list[tuple[int, str]]:
+        """Columns of which it is time to write down how fresh they are; they are taken to be noted now.
+
+        Args:
+            idle: the hand that asks finds nothing to do. Where the others rest, too, what was noted meanwhile is noted once more.
+        """
+        now = time.monotonic()
+        with self._changed:
+            if self.stopping:
+                due = sorted(self._to_note)
+                self._to_note.clear()
+                return due
+            idle = idle and self._resting >= self._hands - 1
+            due = []
+            for column in sorted(self._to_note):
+                # of a short time only its end is told
+                last, was_idle = self._noted.setdefault(column, (now, False))
+                if now - last >= history.APART_SECONDS or (idle and not was_idle):
+                    due.append(column)
+                    self._noted[column] = (now, idle)
+            self._to_note.difference_update(due)
+            return due
 
     def filled(self) -> list[tuple[int, str]]:
         """The columns of which many rows were embedded since their index was last looked at."""

@@ -94,5 +94,4 @@ return calibrate.calibrate(target, column_name, queries, queries_column, sample,
 $python$;
 
 COMMENT ON PROCEDURE pgembed.calibrate(regclass, name, regclass, name, int, int) IS
-    'measure the recall and the time of searches on an embedded column, by which searches choose from then on; without a target, of all columns'
-    ' of the caller''s that were never measured or have changed since';
+    'measure recall and time of searches on an embedded column, by which searches then choose; without a target, of all your columns that were never measured or have changed since';

@@ -70,7 +70,7 @@ return change_model.model_change_indexes(target, column_name, concurrently)
 $python$;
 
 COMMENT ON FUNCTION pgembed.model_change_indexes(regclass, name, boolean) IS
-    'the CREATE INDEX statements that the column of the new model still lacks, after the indexes of the old one; run them by psql''s \gexec';
+    'the CREATE INDEX statements that the column of the new model still lacks; run them by psql''s \gexec';
 
 CREATE OR REPLACE FUNCTION pgembed._model_progress(
     target regclass, column_name name, state text, seconds float8, filled_before bigint,

@@ -11,5 +11,4 @@ return check_query.check_query(query, params, measure)
 $python$;
 
 COMMENT ON FUNCTION pgembed.check_query(text, text[], boolean) IS
-    'whether the plan of a SELECT ordered by a distance can lose rows, what helps, and the same query rewritten; params are the values of'
-    ' $1, $2 ... as text; measure => true runs it, where nothing can be written, and tells its recall';
+    'whether a SELECT ordered by a distance can lose rows, what helps, and the query rewritten; params are the values of $1, $2 ... as text; measure => true runs it, read-only, and tells its recall';

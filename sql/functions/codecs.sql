@@ -118,7 +118,7 @@ return codecs.retrain_codec(name, new_name)
 $python$;
 
 COMMENT ON FUNCTION pgembed.retrain_codec(text, text) IS
-    'fit the same kind of codec to the column as it is now, as a new one beside the old, by default NAME_2; its function';
+    'fit the same kind of codec to the column as it is now, beside the old one; by default called NAME_2; its function';
 
 CREATE OR REPLACE FUNCTION pgembed.drop_codec(name text)
 RETURNS void

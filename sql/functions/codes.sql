@@ -138,7 +138,7 @@ return codes.code_indexes(target, column_name, covering)
 $python$;
 
 COMMENT ON FUNCTION pgembed.code_indexes(regclass, name, name[]) IS
-    'statements that build the missing indexes on a column of codes without blocking writers, each to be run by itself: psql''s \gexec does';
+    'statements that build the missing indexes on a column of codes without blocking writers; psql''s \gexec runs them';
 
 -- Called by the generated triggers, with the rights of the table's owner.
 CREATE OR REPLACE FUNCTION pgembed._code_missed(relation oid, column_name name, said text)

@@ -11,7 +11,7 @@ return doctor.doctor()
 $python$;
 
 COMMENT ON FUNCTION pgembed.doctor() IS
-    'what is wrong with embedded columns, indexes, models, codecs and the queue, errors first, with the statement that mends it; no line: nothing is';
+    'what is wrong with columns, indexes, models, codecs and the queue, and the statement that mends it; errors first; no line: nothing is';
 
 -- Its statements evaluate nothing of the caller's; what it creates names all schemas.
 CREATE OR REPLACE FUNCTION pgembed.repair(target regclass DEFAULT NULL)
@@ -26,8 +26,7 @@ return doctor.repair(target)
 $python$;
 
 COMMENT ON FUNCTION pgembed.repair(regclass) IS
-    'register embedded columns again that only their triggers know of, and make triggers and work indexes anew that are missing or disabled;'
-    ' nothing is embedded; NULL for all tables of the caller';
+    'make triggers, work indexes and registry lines of embedded columns anew where they are missing; nothing is embedded; NULL for all your tables';
 
 CREATE OR REPLACE FUNCTION pgembed._column_renamed(relation oid, number int)
 RETURNS void
@@ -65,7 +64,9 @@ AS $$
 BEGIN
     IF class = 'pg_class'::regclass AND number > 0 THEN
         IF EXISTS (SELECT FROM pgembed._embedding AS e WHERE e.table_name = object)
-            OR EXISTS (SELECT FROM pgembed._linker AS l WHERE l.target = object) THEN
+            OR EXISTS (SELECT FROM pgembed._linker_target AS l WHERE l.target = object)
+            OR EXISTS (SELECT FROM pgembed._linker_source AS s WHERE object IN (s.source, s.other))
+            OR EXISTS (SELECT FROM pgembed._link_table AS l WHERE l.source = object) THEN
             PERFORM pgembed._column_renamed(object, number);
         END IF;
         RETURN;
@@ -85,7 +86,7 @@ BEGIN
                 OR to_regproc(e.trigger_function) IS NULL AND e.trigger_function IS NOT NULL
                 OR to_regclass(e.work_index) IS NULL AND e.work_index IS NOT NULL)
         )
-        OR EXISTS (SELECT FROM pgembed._linker AS l WHERE l.target = t.oid AND to_regproc(l.names_function) IS NULL)
+        OR EXISTS (SELECT FROM pgembed._linker_target AS l WHERE l.target = t.oid AND to_regproc(l.read_function) IS NULL)
       );
 EXCEPTION WHEN OTHERS THEN
     -- whoever alters the table must not suffer from that

@@ -123,7 +123,7 @@ return embeddings.add_embedding(target, source, model, column_name, sync, metric
 $python$;
 
 COMMENT ON FUNCTION pgembed.add_embedding(regclass, text, text, name, text, text, int, int, text) IS
-    'give a table a column of embeddings of a source expression, or with chunk_tokens a table of several for each row; CALL pgembed.refresh() embeds the rows that are there';
+    'give a table a column of embeddings of a source expression; with chunk_tokens a table of several for each row; CALL pgembed.refresh() embeds the rows that are there';
 
 CREATE OR REPLACE FUNCTION pgembed.adopt_embedding(
     target regclass, column_name name, model text DEFAULT NULL, source text DEFAULT NULL, metric text DEFAULT NULL,
@@ -138,7 +138,7 @@ return embeddings.adopt_embedding(target, column_name, model, source, metric, sy
 $python$;
 
 COMMENT ON FUNCTION pgembed.adopt_embedding(regclass, name, text, text, text, text, text) IS
-    'declare a column of vectors that exists already, with the model that made it, so that search and joins serve it';
+    'declare a column of vectors that exists already, so that search and joins serve it; model is the one that made it';
 
 CREATE OR REPLACE FUNCTION pgembed.alter_embedding(
     target regclass, column_name name DEFAULT NULL, source text DEFAULT NULL, model text DEFAULT NULL, metric text DEFAULT NULL,

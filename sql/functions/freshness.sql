@@ -52,7 +52,7 @@ IMMUTABLE PARALLEL SAFE
 RETURN coalesce(octet_length(hash) = 17 AND substr(hash, 1, 1) IN ('\x01', '\x02'), false);
 
 COMMENT ON FUNCTION pgembed.truncated(bytea) IS
-    'whether the text of which a row''s vector was made was longer than the model reads, from the row''s hash column';
+    'whether the model did not read a row''s text to its end; from the row''s hash column';
 
 CREATE OR REPLACE FUNCTION pgembed.by_hand(hash bytea)
 RETURNS boolean
@@ -61,7 +61,7 @@ IMMUTABLE PARALLEL SAFE
 RETURN coalesce(octet_length(hash) IN (1, 17) AND substr(hash, 1, 1) IN ('\x03', '\x04'), false);
 
 COMMENT ON FUNCTION pgembed.by_hand(bytea) IS
-    'whether somebody else than pgembed wrote a row''s vector since the column was declared, from the row''s hash column';
+    'whether somebody else than pgembed wrote a row''s vector; from the row''s hash column';
 
 CREATE OR REPLACE FUNCTION pgembed._source_hash(source text)
 RETURNS bytea

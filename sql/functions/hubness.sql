@@ -15,6 +15,4 @@ return hubness.hubness(target, column_name, queries, queries_column, method)
 $python$;
 
 COMMENT ON FUNCTION pgembed.hubness(regclass, name, regclass, name, text) IS
-    'how much of a hub each row is, which is near to everything: by csls the mean similarity of the ten nearest queries, by qb_norm the'
-    ' denominator of an inverted softmax over all, negative for a row that is no query''s nearest; queries are the rows themselves unless'
-    ' a column is named';
+    'how much of a hub each row is, which is near to everything; csls: its mean similarity with the ten nearest queries; qb_norm: as an inverted softmax over queries has it; queries are the rows unless a column is named';

@@ -76,6 +76,26 @@ COMMENT ON FUNCTION pgembed.semantic_join(
     boolean, text, float8, name
 ) IS 'pairs of rows of two tables or views that mean the same: the k nearest right rows of each left row, and which of them are matches';
 
+CREATE OR REPLACE FUNCTION pgembed.semantic_join(
+    "left" text, "right" text, left_column name DEFAULT NULL, right_column name DEFAULT NULL, k int DEFAULT 1,
+    max_distance float8 DEFAULT NULL, mapping text DEFAULT 'many', condition text DEFAULT NULL, params jsonb DEFAULT NULL,
+    "precision" float8 DEFAULT NULL, recall float8 DEFAULT NULL, labels regclass DEFAULT NULL, attributes jsonb DEFAULT NULL,
+    candidates text DEFAULT 'dense', join_type text DEFAULT 'inner', matches_only boolean DEFAULT false,
+    not_equal boolean DEFAULT false, hub_correction text DEFAULT 'auto', search_recall float8 DEFAULT 1, hubness name DEFAULT NULL
+)
+RETURNS TABLE (left_row text, right_row text, distance float8, rank int, is_match boolean, probability float8, evidence text[])
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+AS $$
+BEGIN
+    PERFORM pgembed._no_row("left", 'semantic_join');
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed.semantic_join(
+    text, text, name, name, int, float8, text, text, jsonb, float8, float8, regclass, jsonb, text, text, boolean, boolean, text, float8, name
+) IS 'refused, with a hint: the tables are named by their row types, NULL::product';
+
 CREATE OR REPLACE FUNCTION pgembed.semantic_join_keys(
     "left" regclass, "right" regclass, left_column name DEFAULT NULL, right_column name DEFAULT NULL, k int DEFAULT 1,
     max_distance float8 DEFAULT NULL, mapping text DEFAULT 'many', condition text DEFAULT NULL, params jsonb DEFAULT NULL,

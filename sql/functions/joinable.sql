@@ -18,5 +18,4 @@ return joinable.joinable_columns(target, column_name, k, sampled, semantic)
 $python$;
 
 COMMENT ON FUNCTION pgembed.joinable_columns(regclass, name, int, boolean, boolean) IS
-    'columns of this database that could be joined with a column, or with those of a table, by equal values or by meaning: from statistics,'
-    ' without reading the tables; sampled => true looks at some of the values';
+    'columns that could be joined with a column, or with those of a table, by values or by meaning; from statistics alone; sampled => true looks at some of the values';

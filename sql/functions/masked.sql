@@ -22,5 +22,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION pgembed.masked_query(text, vector) IS
-    'the code of a query without the bits that a small change of it would turn, and the mask of the others: ORDER BY (code & mask) <~> bits'
-    ' finds more than Hamming distance does; for codecs of bits';
+    'the code of a query, and the mask of those bits that it is sure of; ORDER BY (code & mask) <~> bits finds more than Hamming distance does; for codecs of bits';

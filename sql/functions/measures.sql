@@ -21,8 +21,7 @@ return measures.recommend_codec(target, min_recall, max_bytes, column_name, quer
 $python$;
 
 COMMENT ON FUNCTION pgembed.recommend_codec(regclass, float8, int, name, regclass, name, int) IS
-    'compare codecs on an embedded column itself, and the statement that makes the one to recommend: of the fewest bytes that find'
-    ' min_recall (0.99) of the ten nearest among 200 candidates, or the one that finds most within max_bytes';
+    'compare codecs on an embedded column itself, and say which to make; of the fewest bytes that find min_recall (0.99) of the ten nearest among 200 candidates, or the best within max_bytes';
 
 CREATE OR REPLACE FUNCTION pgembed.check_codec(name text, queries regclass DEFAULT NULL, queries_column name DEFAULT NULL)
 RETURNS TABLE (
@@ -40,4 +39,4 @@ return measures.check_codec(name, queries, queries_column)
 $python$;
 
 COMMENT ON FUNCTION pgembed.check_codec(text, regclass, name) IS
-    'measure a codec again on the column as it is now, beside a new one of its kind, and note whether to retrain it';
+    'measure a codec again on the column as it is now, and note whether to retrain it';

@@ -45,7 +45,7 @@ END;
 $$;
 
 COMMENT ON FUNCTION pgembed.scan_codes(regclass, vector, int, text, jsonb, text, int) IS
-    'the k rows nearest to a vector by the codes of all rows that pass a filter, the best of them compared exactly; rescore => 0 estimates';
+    'the k rows nearest to a vector by the codes of all rows that pass a filter; the best are compared exactly; rescore => 0 estimates';
 
 CREATE OR REPLACE FUNCTION pgembed.scan_codes(
     target regclass, query text, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL, code text DEFAULT NULL,
@@ -64,4 +64,4 @@ END;
 $$;
 
 COMMENT ON FUNCTION pgembed.scan_codes(regclass, text, int, text, jsonb, text, int) IS
-    'the k rows nearest to a text by the codes of all rows that pass a filter, the best of them compared exactly; rescore => 0 estimates';
+    'the k rows nearest to a text by the codes of all rows that pass a filter; the best are compared exactly; rescore => 0 estimates';

@@ -25,6 +25,29 @@ $$;
 
 COMMENT ON FUNCTION pgembed._relation_of(regtype) IS 'internal: the table whose row type this is';
 
+-- A table's name where a row belongs: PostgreSQL itself could only say that it cannot determine a polymorphic type. So search and its kin
+-- have a form that takes a text first, which nothing else fits, and refuses it by this.
+CREATE OR REPLACE FUNCTION pgembed._no_row(given text, calls text)
+RETURNS void
+LANGUAGE plpgsql
+STABLE PARALLEL SAFE
+AS $$
+DECLARE
+    relation regclass;
+BEGIN
+    BEGIN
+        relation := pg_catalog.to_regclass(given);
+    EXCEPTION WHEN OTHERS THEN
+        NULL;  -- it is no name
+    END;
+    RAISE wrong_object_type USING
+        MESSAGE = pg_catalog.format('pgembed: the first argument must be of a table''s row type, not the text %L', pg_catalog.left(given, 60)),
+        HINT = pg_catalog.format('Write pgembed.%s(NULL::%s, ...).', calls, coalesce(relation::text, 'product'));
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed._no_row(text, text) IS 'internal: refuses a table that is named by a text';
+
 -- Says when the statement that calls it was planned, for an immutable function is evaluated then: see pgembed.planner.facts.
 CREATE OR REPLACE FUNCTION pgembed._planned()
 RETURNS timestamptz
@@ -309,3 +332,37 @@ $$;
 
 COMMENT ON FUNCTION pgembed.search_keys(regclass, text, int, text, jsonb, name, float8, float8, boolean, text) IS
     'keys and distances of the k rows nearest to a text, for callers who may not read every column';
+
+CREATE OR REPLACE FUNCTION pgembed.search(
+    of text, query text, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
+    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false,
+    consistency text DEFAULT 'any'
+)
+RETURNS TABLE (item text, distance float8, rank int, chunk text, start_char int, end_char int)
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+AS $$
+BEGIN
+    PERFORM pgembed._no_row(of, 'search');
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed.search(text, text, int, text, jsonb, name, float8, float8, boolean, text) IS
+    'refused, with a hint: the table is named by its row type, NULL::product';
+
+CREATE OR REPLACE FUNCTION pgembed.search_like(
+    of text, key text, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
+    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false,
+    consistency text DEFAULT 'any'
+)
+RETURNS TABLE (item text, distance float8, rank int, chunk text, start_char int, end_char int)
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+AS $$
+BEGIN
+    PERFORM pgembed._no_row(of, 'search_like');
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed.search_like(text, text, int, text, jsonb, name, float8, float8, boolean, text) IS
+    'refused, with a hint: the table is named by its row type, NULL::product';

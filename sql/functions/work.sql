@@ -85,7 +85,7 @@ return work.retry_failed(target, column_name, key)
 $python$;
 
 COMMENT ON FUNCTION pgembed.retry_failed(regclass, name, text) IS
-    'let failed rows of an embedded column, or the one with this key, be embedded again at once, also parked ones; how many they are';
+    'let failed rows of an embedded column be embedded again at once, or the one with this key; also parked ones; how many they are';
 
 -- A procedure with a SET clause cannot commit, so these two have none; and a source means to them what it means to their caller.
 
@@ -113,5 +113,4 @@ return work.refresh(target, column_name, batch_size, build_index, recheck)
 $python$;
 
 COMMENT ON PROCEDURE pgembed.refresh(regclass, name, int, boolean, boolean) IS
-    'embed the pending, stale and failed rows of a table in batches, committing after each; at last index a large column that has no index;'
-    ' recheck looks first which rows have another source text than their vectors, whoever changed it';
+    'embed the pending, stale and failed rows of a table in batches, committing after each; at last index a large column that has no index; recheck looks first which rows have another text, whoever changed it';

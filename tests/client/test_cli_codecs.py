@@ -67,7 +67,7 @@ def test_a_codec_is_trained_added_listed_and_dropped(db: Connection, run: Run) -
     assert "CREATE INDEX CONCURRENTLY" in said.err
     assert codes(db) == [("p_sign", True, True, 0, "dot_p_sign_idx", "dot_place_id_p_sign_idx")]
     listed = run("list").out.splitlines()
-    assert [line.split()[0] for line in listed] == ["NAME", "p_sign", "TABLE_NAME", "public.dot"]
+    assert [line.split()[0] for line in listed if line] == ["NAME", "p_sign", "TABLE_NAME", "public.dot"]
     said = run("drop", "p_sign")
     assert said.status == 1
     assert "hint: " in said.err

@@ -14,7 +14,9 @@ from fake_endpoint import FakeEndpoint
 from psycopg import conninfo
 from support import Connection
 
-from pgembed import cli, errors, modelcli, models
+from pgembed import cli, errors, models
+from pgembed.cli import connecting
+from pgembed.cli import model as modelcli
 from pgembed.models import hub, store
 
 
@@ -36,7 +38,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     place.mkdir()
     monkeypatch.setattr(store, "models_dir", lambda: place)
     monkeypatch.setattr(models, "models_dir", lambda: place)
-    monkeypatch.setattr(modelcli, "_private_url", lambda: None)
+    monkeypatch.setattr(connecting, "private_url", lambda: None)
     models.forget()
     yield place
     models.forget()

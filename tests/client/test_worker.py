@@ -64,6 +64,13 @@ def test_rows_are_embedded_and_a_writer_wakes_it(db: Connection, start: Start) -
     assert state(db) == []
 
 
+def test_how_fresh_the_column_was_is_written_down(db: Connection, start: Start) -> None:
+    make(db, rows=30)
+    assert start("--once", "--batch-size", "10").ended() == 0
+    # of a short time only its end
+    assert db.execute("SELECT rows, fresh, pending FROM pgembed.freshness_log").fetchall() == [(30, 30, 0)]
+
+
 def test_it_ends_soon_in_the_middle_of_a_batch_and_gives_it_back(db: Connection, start: Start) -> None:
     make(db, rows=3000)
     worker = start("--batch-size", "1000")

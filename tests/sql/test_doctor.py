@@ -190,6 +190,19 @@ def test_lines_of_tables_that_were_dropped_unseen(sound: Connection) -> None:
     assert sound.execute("SELECT count(*) FROM pg_proc WHERE proname LIKE 'product_embedding%'").fetchone() == (0,)
 
 
+def test_linkers_that_lack_something(sound: Connection) -> None:
+    sound.execute("SELECT pgembed.create_linker('things', 'product', names => 'name', context => 'embedding', types => 'price::text')")
+    assert found(sound) == []
+    sound.execute("ALTER TABLE product DISABLE TRIGGER pgembed_linked_update")
+    assert mended(sound, "compares all rows") == "SELECT * FROM pgembed.repair('public.product')"
+    sound.execute("DROP TRIGGER pgembed_linked_insert ON product")
+    assert sound.execute("SELECT column_name, done FROM pgembed.repair()").fetchall() == [
+        (None, "triggers made anew that tell linkers of changed rows")
+    ]
+    sound.execute("UPDATE pgembed._linker_target SET context_column = 'other'")
+    assert mended(sound, "column other of its context is gone") == "SELECT pgembed.drop_linker('things')"
+
+
 @pytest.mark.own_database
 def test_another_version_of_the_objects_is_the_only_finding(db: Connection) -> None:
     db.execute("CREATE OR REPLACE FUNCTION pgembed.version() RETURNS text LANGUAGE sql IMMUTABLE RETURN '0.0.1'")

@@ -97,6 +97,35 @@ JOINS = (
     "SELECT pgembed.semantic_join_into('public.made', 'public.t', 'public.seen', search_recall => 0.9)",
 )
 
+# Keys of two types that a relation compares, an embedded context, links, corrections, labels.
+LINKS = (
+    "CREATE TABLE public.kin (t_id int8 REFERENCES public.t, other int8 REFERENCES public.t, alias text, said name)",
+    "INSERT INTO public.kin SELECT n, n OPERATOR(pg_catalog.+) 1, pg_catalog.format('%s', n), 'next' FROM generate_series(1, 59) AS n",
+    "SELECT pgembed.create_linker('kin', 'public.t', names => 'body', context => 'embedding', relations =>"
+    """ '[{"table": "public.kin", "from": "t_id", "to": "other", "relation": "said"}]',"""
+    """ alias_tables => '[{"table": "public.kin", "from": "t_id", "alias": "alias"}]')""",
+    "CREATE TABLE public.note (a int8, b name, body text, PRIMARY KEY (a, b))",
+    "INSERT INTO public.note SELECT n, 'x', pg_catalog.format('they saw wab and \"wac\" at %s', n) FROM generate_series(1, 9) AS n",
+    "CALL pgembed.link_table('kin', 'public.note', 'body', 'public.linked', batch_size => 4)",
+    "UPDATE public.t SET body = 'wac' WHERE id OPERATOR(pg_catalog.=) 3",
+    "UPDATE public.kin SET alias = 'wad' WHERE t_id OPERATOR(pg_catalog.=) 5",
+    "UPDATE public.note SET body = 'wad' WHERE a OPERATOR(pg_catalog.=) 5",
+    "CALL pgembed.link_table('kin', 'public.note', 'body', 'linked')",
+    """SELECT pgembed.correct_link('linked', '["1", "x"]', 11, 14, '5')""",
+    "SELECT FROM pgembed.link_corrections('linked')",
+    "SELECT FROM public.linked_entity",
+    "SELECT FROM pgembed.link(NULL::public.t, 'they saw wab', filter => 'size OPERATOR(pg_catalog.>) 0')",
+    "SELECT FROM pgembed.link_keys('kin', 'they saw wab')",
+    "SELECT FROM pgembed.explain_link('kin', 'they saw wab')",
+    "SELECT pgembed.create_link_labels('public.told', 'kin')",
+    "INSERT INTO public.told (content, start_char, end_char, entity_key)"
+    " SELECT pg_catalog.format('we saw %s', body), 8, 11, id::text FROM public.t WHERE id OPERATOR(pg_catalog.<) 27",
+    "CALL pgembed.train_linker('kin', 'public.told')",
+    "SELECT FROM pgembed.evaluate_linker('kin', 'public.told')",
+    "SELECT pgembed.alter_linker('kin', names => 'body')",
+    "SELECT pgembed.drop_linker('kin')",
+)
+
 
 @pytest.fixture(scope="module")
 def database(server_url: str, installed_server: Any) -> Iterator[str]:
@@ -141,3 +170,13 @@ def test_joins_run_nobodys_operators_and_functions(hostile: Connection) -> None:
         assert found == [(True,)]
     finally:
         hostile.execute("DROP VIEW public.seen; DROP TABLE IF EXISTS public.told, public.made")
+
+
+def test_linking_runs_nobodys_operators_and_functions(hostile: Connection) -> None:
+    hostile.execute("CALL pgembed.refresh('public.t')")
+    try:
+        for statement in LINKS:
+            hostile.execute(statement.encode())
+        assert hostile.execute("SELECT count(*) OPERATOR(pg_catalog.>=) 9 FROM public.linked").fetchall() == [(True,)]
+    finally:
+        hostile.execute("DROP TABLE IF EXISTS public.linked, public.linked_correction, public.note, public.kin, public.told CASCADE")

@@ -33,6 +33,11 @@ CALLS = {
     "masked_query": "(pgembed.masked_query('dot_sign', big.e)).mask",
     "code_indexes": "(SELECT count(*) FROM pgembed.code_indexes('dot') WHERE big.id > 0)",
     "link": "(SELECT count(*) FROM pgembed.link(NULL::product, big.id || ' tents'))",
+    "link_keys": "(SELECT count(*) FROM pgembed.link_keys('products', big.id || ' tents'))",
+    "explain_link": "(SELECT count(*) FROM pgembed.explain_link('products', big.id || ' tents'))",
+    "evaluate_linker": "(SELECT count(*) FROM pgembed.evaluate_linker('products', 'said') WHERE big.id > 0)",
+    "link_corrections": "(SELECT count(*) FROM pgembed.link_corrections('product_link') WHERE big.id > 0)",
+    "link_tables": "(SELECT count(linker) FROM pgembed.link_tables WHERE big.id > 0)",
     "semantic_join": "(SELECT count(*) FROM pgembed.semantic_join(NULL::dot, NULL::dot, k => 1, condition => 'l.id = 1') WHERE big.id > 0)",
     "semantic_join_keys": "(SELECT count(*) FROM pgembed.semantic_join_keys('dot', 'dot', condition => 'l.id = 1') WHERE big.id > 0)",
     "explain_join": "(SELECT count(*) FROM pgembed.explain_join(NULL::dot, NULL::dot, condition => 'l.id = 1') WHERE big.id > 0)",
@@ -50,6 +55,7 @@ CALLS = {
     "model_change_indexes": "CASE WHEN big.id > 0 THEN 0 ELSE (SELECT count(*) FROM pgembed.model_change_indexes('product')) END",
     "text_array": "pgembed.text_array(jsonb_build_array(big.id))",
     "version": "pgembed.version() || big.id",
+    "help": "(SELECT count(*) FROM pgembed.help(CASE WHEN big.id > 0 THEN 'version' END))",
     "models": "(SELECT count(name) FROM pgembed.models WHERE big.id > 0)",
     "embeddings": "(SELECT sum(rows) FROM pgembed.embeddings WHERE big.id > 0)",
     "codecs": "(SELECT count(name) FROM pgembed.codecs WHERE big.id > 0)",
@@ -77,7 +83,9 @@ def big(dots: Connection, fresh: Connection) -> Connection:
         ANALYZE big;
         SELECT pgembed.add_code('dot', 'dot_int8');
         CALL pgembed.fill_code('dot');
-        SELECT pgembed.create_linker('products', 'product', 'name');
+        SELECT pgembed.create_linker('products', 'product', names => 'name');
+        CREATE TABLE said AS SELECT 'two tents' AS content, 5 AS start_char, 10 AS end_char, '3' AS entity_key;
+        CALL pgembed.link_table('products', 'product', 'description', 'product_link');
         """
     )
     return dots

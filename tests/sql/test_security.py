@@ -66,7 +66,7 @@ def test_a_role_that_may_select_one_table_can_search_no_other(spots: Connection,
         )
 
 
-@pytest.mark.parametrize("table", ["_embedding", "_setting", "_linker"])
+@pytest.mark.parametrize("table", ["_embedding", "_setting", "_linker", "_linker_model", "_linker_change"])
 @pytest.mark.parametrize(
     "statement", ["INSERT INTO {} DEFAULT VALUES", "UPDATE {} SET ctid = ctid", "DELETE FROM {}", "TRUNCATE {}", "DROP TABLE {}"]
 )

@@ -47,6 +47,7 @@ UNPINNED = {
     "review_pairs",
     "semantic_join_into",
     "semantic_join_keys",
+    "_no_row",  # finds a table as the caller does, to name it in a hint
     "_plan_search",
     "_tell_shortage",
     "_embed_stale",  # the filter is asked here too
@@ -57,11 +58,19 @@ UNPINNED = {
     "alter_embedding",
     "change_model",  # as refresh
     "check_query",
+    "create_link_labels",  # as create_labels
+    "_filter_links",
+    "add_linker_target",
+    "alter_linker",
     "create_linker",
     "drop_embedding",
     "drop_linker",
+    "drop_linker_target",
+    "explain_link",
+    "link_keys",
     "explain_search",
     "link",
+    "link_table",  # as refresh, and the filter
     "refresh",  # a procedure with a SET clause cannot commit
     "work",
     "_scan_codes",
@@ -76,6 +85,7 @@ UNPINNED = {
 
 # SECURITY DEFINER is for these alone: each checks what it is given, or can only be called by our own code.
 DEFINERS = {"_vector", "_flush_filter_log", "_write_registry", "_forget_dropped", "_codecs_moved", "embed"}
+DEFINERS |= {"_linker_changed", "_load_linker_changes", "_load_linker_model"}
 DEFINERS |= {"_start_worker", "_tell_worker", "_end_worker"}
 
 # What the type binvec is made of.
@@ -244,8 +254,8 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
                 "set_threads",
                 "create_labels",
                 "semantic_join_into",
-                "create_linker",
-                "drop_linker",
+                *("create_linker", "add_linker_target", "alter_linker", "drop_linker_target", "drop_linker", "_linker_changed"),
+                *("create_link_labels", "train_linker", "link_table", "correct_link"),
             }
             | {"_touch", "_take_touched", "_wake_after"}
             | {"add_embedding", "adopt_embedding", "alter_embedding", "drop_embedding", "refresh"}
@@ -256,7 +266,7 @@ def test_what_an_administrator_decides_is_not_granted_to_public(db: Connection) 
             | {"train_codec", "retrain_codec", "drop_codec", "recommend_codec", "check_codec", "_codecs_moved"}
             | {"check_query", "set_search_defaults", "reset_search_defaults"}
             | {"calibrate"}
-            | {"wait_for"}
+            | {"wait_for", "_note_freshness"}
             | {"doctor", "repair", "_column_renamed", "_column_dropped", "_moved", "_names_follow"}
             | {"_before_drop_extension", "_work_follows", "_declare"}
             | {"add_code", "fill_code", "use_code", "drop_code", "_code_missed", "_code_attached"}
@@ -284,6 +294,7 @@ def test_only_what_runs_no_sql_from_python_may_stand_in_a_parallel_plan(db: Conn
         "_calibrated",
         "_index_definition",
         "_planned",
+        "_no_row",
         "_relation_of",
         "text_array",
     }
@@ -297,7 +308,7 @@ def test_the_catalog_tables_are_dumped(db: Connection) -> None:
         "SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'pgembed'::regnamespace AND relkind = 'r' ORDER BY 1"
     )
     # who is at work, and on what, is of the moment
-    moment = {"pgembed._claim", "pgembed._pause", "pgembed._worker"}
+    moment = {"pgembed._claim", "pgembed._linker_change", "pgembed._pause", "pgembed._worker"}
     assert dumped == [row for row in tables.fetchall() if row[0] not in moment]
 
 

@@ -124,3 +124,22 @@ def test_a_column_that_was_filled_is_told_from_one_that_is_changed_here_and_ther
     shared.is_indexed((1, "embedding"))
     shared.tally(100, 0, (1, "embedding"))
     assert shared.filled() == []
+
+
+def test_a_column_is_noted_once_a_minute_and_when_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("pgembed.worker.rota.time.monotonic", lambda: clock[0])
+    rota, column = Rota("w", 1), (1, "e")
+    assert rota.notable(idle=True) == []
+    rota.tally(5, 0, column)
+    assert rota.notable(idle=False) == []
+    clock[0] += 61
+    assert rota.notable(idle=False) == [column]
+    assert rota.notable(idle=True) == []  # nothing was embedded since
+    rota.tally(5, 0, column)
+    assert rota.notable(idle=False) == []
+    assert rota.notable(idle=True) == [column]
+    rota.tally(5, 0, column)
+    assert rota.notable(idle=True) == []  # so soon again: at the next look
+    clock[0] += 61
+    assert rota.notable(idle=True) == [column]

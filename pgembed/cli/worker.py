@@ -1,4 +1,4 @@
-"""workercli: the command ``pgembed worker``."""
+"""worker: the command ``pgembed worker``."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ import os
 import socket
 
 from pgembed import errors
+from pgembed.cli.connecting import database, room
+from pgembed.cli.parsing import Group
 
 # Many hands compute one after another, and each has a connection.
 MOST_JOBS = 64
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``pgembed worker``."""
-    parser.description = "Embed the rows that need it, until a signal says stop. Any number of workers share the work."
-    parser.add_argument("url", help="libpq URL of the database, as a role that owns the tables or as a superuser")
+def add_commands(commands: Group) -> None:
+    """The command ``pgembed worker``."""
+    parser = commands.verb(
+        "worker",
+        _work,
+        "embed the rows that need it, until a signal says stop; any number of workers share the work",
+        example=["worker service=shop --name worker-1", "worker --url postgresql://localhost/shop --once"],
+        database="as a role that owns the tables, or as a superuser",
+    )
     parser.add_argument("--name", help="what it is called in pgembed.workers (default: the machine's name and the process's number)")
     parser.add_argument("--table", metavar="TABLE", help="work on this table only: table or schema.table")
     parser.add_argument("--batch-size", type=int, metavar="ROWS", help="claim so many rows at a time (default: by the model)")
@@ -32,7 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help=jobs)
     indexes = "build no vector indexes (default: that of a new model, and the first one of a large column that was filled; concurrently)"
     parser.add_argument("--no-indexes", action="store_true", help=indexes)
-    parser.set_defaults(action=_work)
 
 
 def _work(options: argparse.Namespace) -> int:
@@ -50,13 +56,10 @@ def _work(options: argparse.Namespace) -> int:
     name = options.name or f"{host[:40]}-{os.getpid()}"
     if not name.isprintable() or len(name) > 63:
         raise errors.InvalidParameter("--name must be of 1 to 63 letters, digits and signs", hint="Such as: --name worker-1")
-    try:
-        from pgembed import worker
-    except ImportError as error:
-        raise errors.NotReady(str(error), hint="Install it: pip install 'pgembed-extension[psycopg,server]'.") from None
-    return worker.run(
+    worker = room("worker", "psycopg,server")
+    status: int = worker.run(
         worker.Settings(
-            url=options.url,
+            url=database(options),
             name=name,
             host=host,
             table=options.table,
@@ -70,3 +73,4 @@ def _work(options: argparse.Namespace) -> int:
             indexes=not options.no_indexes,
         )
     )
+    return status

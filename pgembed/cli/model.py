@@ -1,6 +1,6 @@
-"""modelcli: the commands ``pgembed model ...``. Results go to stdout, progress to stderr.
+"""model: the commands ``pgembed model ...``. Results go to stdout, progress to stderr.
 
-What is installed here is files, for every database of this machine's servers; with ``--database`` a command asks or changes what one
+What is installed here is files, for every database of this machine's servers; with ``--url`` a command asks or changes what one
 database knows. Nothing here needs a database that the command's own work does not.
 """
 
@@ -9,47 +9,52 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from pgembed import errors, models, server
-from pgembed.models import store, threads
-from pgembed.registration import WEIGHTS, is_url
+from pgembed import errors
+from pgembed.cli import connecting
+from pgembed.cli.parsing import Action, Group, Parser
+from pgembed.cli.showing import show_json, table, tell
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from pgembed.models import distill
+
+_WEIGHTS = ("fp32", "int8")
 # Of a hub: owner and name.
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
-def add_commands(parser: argparse.ArgumentParser) -> None:
+def add_commands(commands: Group) -> None:
     """The verbs of ``pgembed model``."""
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    verbs = commands.group("model", "models: list, show, add, remove, distill, bench")
 
-    def verb(name: str, action: Callable[[argparse.Namespace], int | None], text: str, database: str) -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        if database:
-            added.add_argument("--database", metavar="URL", help=database)
-        added.set_defaults(action=action)
-        return added
+    def verb(name: str, action: Action, text: str, database: str | None, example: str | list[str], *, rows: bool = False) -> Parser:
+        return verbs.verb(name, action, text, example=example, database=database, rows=rows)
 
-    verb("list", _list, "list the installed models", "list what this database knows: installed and registered models")
-    show = verb("show", _show, "say all about a model", "as this database knows it")
-    show.add_argument("name")
+    knows = "list what this database knows: installed and registered models"
+    verb("list", _list, "list the installed models", knows, ["model list", "model list --url service=shop --json"], rows=True)
+    show = verb("show", _show, "say all about a model", "as this database knows it", "model show all-minilm-l6-v2 --json", rows=True)
+    show.add_argument("name", metavar="NAME")
 
     add = verb(
         "add",
         _add,
         "install a model from a folder or a hub, or register one in a database",
-        "where to register it (default: the private server's)",
+        "where to register it",
+        ["model add my-bert ./my-bert --weights int8", "model add ada https://api.example.com/v1 --remote-model m --api-key env:KEY"],
     )
-    add.add_argument("name", help="what it shall be called")
-    add.add_argument("source", help="a folder, OWNER/NAME on a hub; or, to register: the name of a known model, or the URL of an endpoint")
-    add.add_argument("--weights", choices=WEIGHTS, help="precision of what is installed (default: fp32)")
+    add.add_argument("name", metavar="NAME", help="what it shall be called")
+    add.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a folder, or OWNER/NAME on a hub; to register: a known model's name, or the URL of an endpoint",
+    )
+    add.add_argument("--weights", choices=_WEIGHTS, help="precision of what is installed (default: fp32)")
     add.add_argument("--dim", type=int, help="keep the first dimensions (Matryoshka)")
     add.add_argument("--layers", type=int, help="run the first layers (2D Matryoshka, Starbucks)")
     add.add_argument("--normalize", action=argparse.BooleanOptionalAction, help="scale vectors to length 1")
@@ -64,59 +69,82 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--new-revision", action="store_true", help=replacing)
 
     remove = verb(
-        "remove", _remove, "remove an installed model", "a database of the server to ask what needs it (default: the private server's)"
+        "remove",
+        _remove,
+        "remove an installed model",
+        "of its server all databases are asked what needs it",
+        "model remove my-bert --url service=shop",
     )
-    remove.add_argument("name")
+    remove.add_argument("name", metavar="NAME")
     remove.add_argument("--force", action="store_true", help="remove it whatever needs it, and ask no server")
 
     distill = verb(
-        "distill", _distill, "make a fast static model of an installed one", "where the corpus is (default: the private server's)"
+        "distill",
+        _distill,
+        "make a fast static model of an installed one",
+        "where the corpus is",
+        "model distill fast --from all-minilm-l6-v2 --corpus product.description",
+        rows=True,
     )
-    distill.add_argument("name", help="what it shall be called")
+    distill.add_argument("name", metavar="NAME", help="what it shall be called")
     distill.add_argument("--from", dest="teacher", required=True, metavar="MODEL", help="the model to learn from")
     distill.add_argument("--dim", type=int, default=256, help="dimensions (default: %(default)s)")
     distill.add_argument("--corpus", metavar="COLUMN", help="schema.table.column of texts: their words and how often they are used")
 
     distill.add_argument("--new-revision", action="store_true", help=replacing)
 
-    bench = verb("bench", _bench, "measure an installed model on this machine", "")
-    bench.add_argument("name")
+    bench = verb("bench", _bench, "measure an installed model on this machine", None, "model bench all-minilm-l6-v2 --json", rows=True)
+    bench.add_argument("name", metavar="NAME")
     bench.add_argument("--texts", type=int, help="how many (default: for some seconds)")
 
 
 def _list(options: argparse.Namespace) -> int:
-    if options.database:
-        lines = _database_room().listed(options.database)
-        head = ("NAME", "KIND", "DIM", "WEIGHTS", "REVISION", "COLUMNS", "SOURCE")
-        shown = [[*(said(line[field]) for field in ("name", "kind", "dim", "weights", "revision", "columns", "source"))] for line in lines]
+    problems = []
+    if options.url:
+        lines = _database_room().listed(connecting.database(options))
+        fields = ("name", "kind", "dim", "weights", "revision", "columns", "source")
         problems = [f"{line['name']}: {line['problem']}" for line in lines if line["problem"]]
     else:
-        head = ("NAME", "KIND", "DIM", "WEIGHTS", "REVISION", "FINGERPRINT", "SOURCE")
-        shown, problems = [], []
+        from pgembed import models
+        from pgembed.models import store
+
+        fields = ("name", "kind", "dim", "weights", "revision", "fingerprint", "source")
+        lines = []
         for name in store.names():
             try:
                 info = models.info(name)
             except errors.PgembedError as error:
-                shown.append([name, *[""] * 6])
+                lines.append({"name": name} | dict.fromkeys(fields[1:]))
                 problems.append(f"{name}: {error.message}")
                 continue
             source = f"{info.source} {info.source_revision}".strip()
-            shown.append([name, info.kind, str(info.dim), info.precision, str(info.revision), info.fingerprint[:12], source])
-    for line in table([list(head), *shown]):
-        print(line)
+            facts = (name, info.kind, info.dim, info.precision, info.revision, info.fingerprint, source)
+            lines.append(dict(zip(fields, facts, strict=True)))
+    if options.json:
+        show_json(lines)
+    else:
+        shown = [[_said(line[field])[: 12 if field == "fingerprint" else None] for field in fields] for line in lines]
+        for line in table([[field.upper() for field in fields], *shown]):
+            print(line)
     for problem in problems:
-        print(f"pgembed: {problem}", file=sys.stderr)
+        tell(problem)
     return 1 if problems else 0
 
 
 def _show(options: argparse.Namespace) -> None:
-    if options.database:
-        lines = _database_room().listed(options.database, options.name)
+    if options.url:
+        lines = _database_room().listed(connecting.database(options), options.name)
         if not lines:
-            raise errors.UnknownObject(f'model "{options.name}" does not exist', hint="pgembed model list --database URL shows the models.")
+            raise errors.UnknownObject(f'model "{options.name}" does not exist', hint="pgembed model list --url URL shows the models.")
+        if options.json:
+            show_json(lines)
+            return
         for line in lines:
             _print_facts({key: value for key, value in line.items() if value is not None})
         return
+    from pgembed import models
+    from pgembed.models import store
+
     place = store.place_of(options.name)
     store.verify(place)
     info = models.info(options.name)
@@ -128,15 +156,22 @@ def _show(options: argparse.Namespace) -> None:
         path.parent.name for path in place.parent.glob(f"*/{store.DESCRIPTION}") if path.parent.name not in (store.CURRENT, place.name)
     )
     facts["older revisions"] = ", ".join(others) or "none"
-    _print_facts({name: value for name, value in facts.items() if value != "" or name.endswith("_prompt")})
+    if options.json:
+        show_json([facts])
+    else:
+        _print_facts({name: value for name, value in facts.items() if value != "" or name.endswith("_prompt")})
 
 
 def _add(options: argparse.Namespace) -> None:
+    from pgembed import models
+    from pgembed.models import store, threads
+    from pgembed.registration import is_url
+
     models.check_name(options.name)
     source = str(options.source)
     folder = Path(source).expanduser()
     known = source in store.names()
-    if is_url(source) or known or (options.database and "/" not in source):
+    if is_url(source) or known or (options.url and "/" not in source):
         _register(options, source)
         return
     for option in ("remote_model", "api_key", "options"):
@@ -172,6 +207,8 @@ def _add(options: argparse.Namespace) -> None:
 
 
 def _check_free(options: argparse.Namespace) -> None:
+    from pgembed.models import store
+
     if options.name in store.names() and not options.new_revision:
         raise errors.DuplicateObject(
             f'model "{options.name}" is installed already',
@@ -180,6 +217,8 @@ def _check_free(options: argparse.Namespace) -> None:
 
 
 def _register(options: argparse.Namespace, source: str) -> None:
+    from pgembed.registration import is_url
+
     if options.sha256 is not None:
         raise errors.InvalidParameter("--sha256 is of weights that are installed", hint="Leave it out, or name a folder as source.")
     if options.weights is not None:
@@ -206,7 +245,7 @@ def _register(options: argparse.Namespace, source: str) -> None:
         "options": options.options,
     }
     room = _database_room()
-    url = _database_url(options)
+    url = connecting.database(options)
     print(f"{options.name}: registered, fingerprint {room.register(url, arguments, tell)}")
 
 
@@ -222,6 +261,9 @@ def _without_probe(said: str | None) -> str | None:
 
 
 def _remove(options: argparse.Namespace) -> None:
+    from pgembed import models
+    from pgembed.models import store
+
     models.check_name(options.name)
     if options.name not in store.names():
         raise errors.UnknownObject(
@@ -229,11 +271,13 @@ def _remove(options: argparse.Namespace) -> None:
             hint=f"Installed models: {', '.join(store.names()) or 'none'}. pgembed.drop_model() in SQL drops a registered one.",
         )
     if not options.force:
-        url = options.database or _private_url()
+        url = connecting.said(options)
+        if url is None:
+            url = connecting.private_url()
         if url is None:
             raise errors.NotReady(
                 "which databases need the model is not known, for there is no private server here",
-                hint="Name a database of the server, --database URL, whose databases are then all asked; or say --force.",
+                hint="Name a database of the server, --url URL, whose databases are then all asked; or say --force.",
             )
         needing = _database_room().uses(url, options.name)
         if needing:
@@ -248,6 +292,9 @@ def _remove(options: argparse.Namespace) -> None:
 
 
 def _distill(options: argparse.Namespace) -> None:
+    from pgembed import models
+    from pgembed.models import store, threads
+
     models.check_name(options.name)
     if options.teacher not in store.names():
         raise errors.UnknownObject(
@@ -264,11 +311,16 @@ def _distill(options: argparse.Namespace) -> None:
     corpus = None
     if options.corpus is not None:
         room = _database_room()
-        corpus = room.texts(_database_url(options), options.corpus, distill.CORPUS_TEXTS)
+        corpus = room.texts(connecting.database(options), options.corpus, distill.CORPUS_TEXTS)
         tell(f"read {len(corpus)} texts of {options.corpus}")
     teacher = cast("distill.Teacher", models.load(options.teacher, prompts=False))
     with _written():
         made = distill.distill(teacher, name=options.name, target=models.models_dir(), dim=options.dim, corpus=corpus, report=tell)
+    if options.json:
+        show_json(
+            {**vars(made.info), "seconds": made.seconds, "chosen": made.chosen, "agreements": [vars(each) for each in made.agreements]}
+        )
+        return
     if made.agreements:
         rows = [
             [each.name, f"{each.recall:.3f}", f"{each.spearman:.3f}", "installed" if each.name == made.chosen else ""]
@@ -285,38 +337,23 @@ def _distill(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     from pgembed import modelbench
 
-    for line in table([["", "MODEL", "DIRECT", "RATIO"], *modelbench.measure(options.name, options.texts, tell)]):
+    found = modelbench.measure(options.name, options.texts, tell)
+    if options.json:
+        show_json([dict(zip(("what", "model", "direct", "ratio"), map(_number, line), strict=True)) for line in found])
+        return
+    for line in table([["", "MODEL", "DIRECT", "RATIO"], *found]):
         print(line)
 
 
+def _number(word: str) -> float | str:
+    try:
+        return float(word)
+    except ValueError:
+        return word
+
+
 def _database_room() -> ModuleType:
-    try:
-        from pgembed import modeldb
-    except ImportError as error:
-        raise errors.NotReady(str(error), hint="Install it: pip install 'pgembed-extension[psycopg]'.") from None
-    return modeldb
-
-
-def _database_url(options: argparse.Namespace) -> str:
-    if options.database:
-        return str(options.database)
-    url = _private_url()
-    if url is None:
-        raise errors.NotReady("there is no private server here", hint="Name a database: --database URL.")
-    return url
-
-
-def _private_url() -> str | None:
-    """URL of the private server's database, started if need be; None where there is none."""
-    try:
-        found = server.Server()
-    except errors.PgembedError:
-        return None
-    if not found.data.exists():
-        return None
-    found.start()
-    found.install_extension()
-    return found.url()
+    return connecting.room("modeldb")
 
 
 @contextmanager
@@ -335,13 +372,7 @@ def _written() -> Iterator[None]:
         ) from None
 
 
-def tell(line: str) -> None:
-    """A line of progress."""
-    print(f"pgembed: {line}", file=sys.stderr)
-
-
-def said(value: object) -> str:
-    """A value in a table; nothing for None."""
+def _said(value: object) -> str:
     return "" if value is None else str(value)
 
 
@@ -349,9 +380,3 @@ def _print_facts(facts: dict[str, Any]) -> None:
     width = max(map(len, facts))
     for name, value in facts.items():
         print(f"{name:{width}}  {json.dumps(value) if name.endswith('_prompt') else value}")
-
-
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows with their columns aligned, two blanks between."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
