@@ -11,9 +11,9 @@ export PYTHONDONTWRITEBYTECODE := 1
 export PGEMBED_HOME := $(shell docker/install --checkout --print-home)
 venv := $(PGEMBED_HOME)/venv/bin
 
-# A server of this run's own, gone at its end: two runs at once don't meet.
+# A server of this run's own, gone at its end, with those whose names go on as $(2) says: two runs at once don't meet.
 define with_server
-name=$(1)-$$$$; trap '"$(venv)/pgembed" server remove --name '$$name EXIT; \
+name=$(1)-$$$$; trap 'for each in $$name $(2:%=$$name-%); do "$(venv)/pgembed" server remove --name $$each; done' EXIT; \
 PGEMBED_URL="$$("$(venv)/pgembed" server url --name $$name --throw-away)" && export PGEMBED_URL &&
 endef
 
@@ -29,11 +29,20 @@ install-bench:
 install-test:
 	@docker/install --checkout --extras test,lint
 
+# The whole suite is shared by two processes, file by file, each with a server of its own; a part of it is run by one. JOBS=1 has one in any
+# case. Files keep their order: unit/ is last, whose files are short, so that both end together.
+JOBS := $(if $(ARGS),1,2)
+others := $(shell seq -f gw%g 1 $$(($(JOBS) - 1)))
+
 demo: install  ## set up all it needs and show what pgembed does, on real rows
 	@"$(venv)/pgembed" demo $(if $(ALL),--all)
 
-test: install-test  ## set up all it needs and run every test (ARGS="tests/unit -k name" for some)
-	@$(call with_server,test) "$(venv)/python" -P -m pytest -p no:cacheprovider $(ARGS)
+# Among the tests are the benchmarks: what they need is there before, for pip must not replace packages while tests run.
+test: install-test $(if $(ARGS),,install-bench)  ## set up all it needs and run every test (ARGS="tests/unit -k name" for some)
+	@$(call with_server,test,$(others)) \
+	for worker in $(others); do \
+		url="$$("$(venv)/pgembed" server url --name $$name-$$worker --throw-away)" && export "PGEMBED_URL_$$worker=$$url" || exit; done; \
+	"$(venv)/python" -P -m pytest -p no:cacheprovider $(if $(others),-n $(JOBS) --dist loadfile --no-loadscope-reorder) $(ARGS)
 
 bench: install-bench  ## the benchmarks, as tables and plots (ONLY=codecs; ARGS=--quick; PUBLISH=--write puts them into tests/benchmarks/README.md)
 	@$(call with_server,bench) export PGEMBED_BENCH="$(PGEMBED_HOME)/bench" PGEMBED_PLOT="$(PGEMBED_HOME)/bench.png"; \

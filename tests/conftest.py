@@ -1,7 +1,7 @@
 """Fixtures of all tests. What needs a server takes `db` or `empty_db` and is skipped where PGEMBED_URL names none; `make test` sets it.
 
 The extension is created once, in a template; every test has a clone of it, so a test may do to its database what it likes; clones are made
-and dropped beside the tests (tests/clones.py). A module may say
+and dropped beside the tests (pgembed/testing/clones.py). A module may say
 `pytestmark = pytest.mark.one_transaction`: then its tests share a clone and a session, and each is a transaction that is rolled back, which
 takes a tenth of the time. What commits, needs a second session or changes what no transaction undoes is marked `own_database` there.
 """
@@ -17,12 +17,17 @@ from typing import Any, NamedTuple, Protocol
 
 import psycopg
 import pytest
-from clones import Clones
 from psycopg import conninfo, sql
 from pytest_postgresql import factories
 
+from pgembed.testing.clones import Clones
+
 Connection = psycopg.Connection[Any]
 
+# Of several processes (pytest-xdist) each has a server of its own, where `make test` has started one for it: roles, settings and who is
+# connected are the whole server's. Modules and processes that tests start look for it where it always is.
+if own := os.environ.get(f"PGEMBED_URL_{os.environ.get('PYTEST_XDIST_WORKER')}"):
+    os.environ["PGEMBED_URL"] = own
 URL = os.environ.get("PGEMBED_URL", "")
 SERVER = conninfo.conninfo_to_dict(URL) if URL else {}
 # Roles and databases are the whole server's: the process's number keeps two runs on one server apart.

@@ -55,9 +55,29 @@ def test_the_example_of_an_endpoint_runs(db: psycopg.Connection[Any], open_folde
 def test_every_python_example_runs(db: psycopg.Connection[Any], readme: Path, capsys: pytest.CaptureFixture[str]) -> None:
     info = db.info
     url = f"{URL_SCHEME}{info.user}@/{info.dbname}?host={info.host}&port={info.port}"
+    names = {"url": url, "__name__": "readme"}  # a later example may go on with what an earlier one has made
     for block in blocks(readme, "python"):
-        exec(compile(block, str(readme), "exec", dont_inherit=True), {"url": url, "__name__": "readme"})
+        exec(compile(block, str(readme), "exec", dont_inherit=True), names)
     assert capsys.readouterr().out
+
+
+def test_search_comes_to_a_model_with_six_changed_lines(db: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """The README's example as a difference: both sides run, one after the other, on tables of their own."""
+    (difference,) = blocks(ROOT / "README.md", "diff")
+    lines = difference.splitlines()
+    # a line that is replaced counts once
+    assert max(sum(line.startswith(sign) for line in lines) for sign in "+-") <= 6
+    info = db.info
+    url = f"{URL_SCHEME}{info.user}@/{info.dbname}?host={info.host}&port={info.port}"
+    said = []
+    for other in "+-":
+        block = "\n".join(line[1:] for line in lines if not line.startswith(other))
+        exec(compile(block, "README.md", "exec", dont_inherit=True), {"url": url, "__name__": "readme"})
+        said.append(capsys.readouterr().out)
+        db.execute("DROP TABLE book")
+    before, after = said
+    assert before.splitlines() == ["The Old Man and the Sea"]
+    assert after.startswith("The Old Man and the Sea 0.")
 
 
 def test_the_readme_shows_what_the_demo_prints_today() -> None:

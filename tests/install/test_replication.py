@@ -35,7 +35,7 @@ CONTENT = """
     SELECT pgembed.train_codec('dot_sign', 'dot', 'sign', measure => false);
     SELECT pgembed.add_code('dot', 'dot_sign');
     CALL pgembed.fill_code('dot', 'dot_sign');
-    SELECT pgembed.create_linker('things', 'product', 'name');
+    SELECT pgembed.create_linker('things', 'product', names => 'name');
     SELECT pgembed.set_filter_log(true);
     CREATE ROLE reader;
     GRANT SELECT ON dot TO reader;
