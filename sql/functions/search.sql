@@ -30,7 +30,7 @@ COMMENT ON FUNCTION pgembed._relation_of(regtype) IS 'internal: the table whose 
 CREATE OR REPLACE FUNCTION pgembed._no_row(given text, calls text)
 RETURNS void
 LANGUAGE plpgsql
-STABLE PARALLEL SAFE
+STABLE PARALLEL UNSAFE
 AS $$
 DECLARE
     relation regclass;
