@@ -7,22 +7,27 @@ statement cache with all that shapes its text.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+from pgvector import Vector
 from pgvector.sqlalchemy import VECTOR
 from sqlalchemy import (
     BindParameter,
     Boolean,
     Column,
     ColumnElement,
+    Enum,
     Float,
     Integer,
     Select,
+    String,
     Subquery,
     Table,
     Text,
+    TypeDecorator,
     inspect,
     select,
 )
@@ -30,12 +35,13 @@ from sqlalchemy import cast as sql_cast
 from sqlalchemy import column as sql_column
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import MappedColumn, Mapper, QueryableAttribute, aliased
+from sqlalchemy.orm import InstanceState, MappedColumn, Mapper, QueryableAttribute, aliased
 from sqlalchemy.sql import coercions, roles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import quoted_name
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import InternalTraversal
+from sqlalchemy.types import TypeEngine
 
 from pgembed import errors
 from pgembed.sqlalchemy import filters, spread
@@ -45,6 +51,18 @@ RowsT = TypeVar("RowsT", bound=Subquery)
 
 # Names of arguments that PostgreSQL would take for something else.
 _KEYWORDS = frozenset({"precision", "into", "values"})
+# Types of PostgreSQL's own, which a name without a schema means before it means a table.
+_NAMES_OF_TYPES = """
+aclitem bit bool box bpchar bytea char cid cidr circle cstring date datemultirange daterange event_trigger float4 float8 gtsvector inet
+int2 int2vector int4 int4multirange int4range int8 int8multirange int8range internal interval json jsonb jsonpath line lseg macaddr
+macaddr8 money name numeric nummultirange numrange oid oidvector path point polygon record refcursor text tid time timestamp timestamptz
+timetz trigger tsmultirange tsquery tsrange tstzmultirange tstzrange tsvector txid_snapshot unknown uuid varbit varchar void xid xid8 xml
+"""
+_TYPES = frozenset(_NAMES_OF_TYPES.split())
+
+
+# A table whose schema a schema_translate_map says, as SQLAlchemy writes it until it is known.
+_TRANSLATED = re.compile(r'(__\[SCHEMA_[^\]]+\]\.(?:"(?:[^"]|"")+"|\w+))')
 
 
 @dataclass(frozen=True)
@@ -92,7 +110,7 @@ class Target:
             if not may_spread:
                 raise errors.NotSupported(
                     f"{mapper.class_.__name__} is not mapped to one table",
-                    hint="Name the class or the Table that has the embedded column, and join the result.",
+                    hint="Name the class or the Table that has the column in question, and join the result.",
                 )
             table, beside = spread.over(mapper, column)
         known = {mapped for attribute in mapper.column_attrs for mapped in attribute.columns}
@@ -101,6 +119,8 @@ class Target:
 
     def condition(self, condition: Any) -> Any:
         """The user's filter together with what belongs to the class; None where there is neither."""
+        if self.beside and condition is not None:
+            condition = spread.reaching(condition, self.beside)
         if self.criterion is None:
             return condition
         return self.criterion if condition is None else select(self.table).where(condition, self.criterion).whereclause
@@ -132,13 +152,39 @@ def column_name(given: Any) -> str | None:
     return given if given is None or isinstance(given, str) else column_of(given)[1]
 
 
-def key(given: Any) -> Any:
-    """A primary key as text; of a tuple or a list a JSON array."""
+def key(given: Any, table: Table | None = None) -> Any:
+    """A primary key as text: of a value, of a mapped instance, or as a JSON array of a tuple or a list. A text is one already.
+
+    Args:
+        table: whose key it is, so that its types say what values are in the database; None where nothing tells.
+    Raises:
+        errors.NullNotAllowed: it is None.
+        errors.InvalidParameter: it is an instance that was never flushed.
+    """
     if given is None:
         raise errors.NullNotAllowed("key is None", hint="Give the primary key of a row.")
-    if isinstance(given, str | ColumnElement) or hasattr(given, "__clause_element__"):
-        return given
-    return json.dumps(given, default=str) if isinstance(given, tuple | list) else str(given)
+    if isinstance(given, ColumnElement) or hasattr(given, "__clause_element__"):
+        element = value("key", given, None)
+        return element if isinstance(element.type, String) else sql_cast(element, Text())
+    state = inspect(given, raiseerr=False)
+    if isinstance(state, InstanceState):
+        if state.identity is None:
+            raise errors.InvalidParameter(f"{given!r} has no key yet", hint="Flush it first; or search with its text.")
+        given = state.identity if len(state.identity) > 1 else state.identity[0]
+    several = isinstance(given, tuple | list)
+    values = list(given) if several else [given]
+    columns = [] if table is None else list(table.primary_key)
+    if len(columns) == len(values):  # a model may call another key primary than the database
+        values = [_in_database(one, column.type) for one, column in zip(values, columns, strict=True)]
+    return json.dumps(values, default=str) if several else str(values[0])
+
+
+def _in_database(given: Any, kind: TypeEngine[Any]) -> Any:
+    """A value of a key as the database has it: what SQLAlchemy alone knows of is how a user's own type and an Enum are kept."""
+    if isinstance(kind, TypeDecorator | Enum):
+        processor: Any = kind.bind_processor(filters.PLAIN_DIALECT)
+        given = given if processor is None else processor(given)
+    return "\\x" + bytes(given).hex() if isinstance(given, bytes | bytearray | memoryview) else given
 
 
 def value(name: str, given: Any, kind: Any) -> ColumnElement[Any]:
@@ -149,13 +195,28 @@ def value(name: str, given: Any, kind: Any) -> ColumnElement[Any]:
 
 
 def query(given: Any) -> ColumnElement[Any]:
-    """What is searched for: a text, a vector, or an expression of either type."""
+    """What is searched for: a text, a vector, or an expression of either type.
+
+    Raises:
+        errors.NullNotAllowed: it is None.
+        errors.InvalidParameter: it is none of these.
+    """
     if isinstance(given, str):
         return value("query", given, Text())
     if hasattr(given, "__clause_element__") or isinstance(given, ColumnElement):
         return value("query", given, None)
     if given is None:
         raise errors.NullNotAllowed("query is None", hint="Give a text or a vector to search for.")
+    if isinstance(given, tuple):
+        given = list(given)
+    try:
+        if not isinstance(given, Vector):
+            Vector(given)
+    except (TypeError, ValueError) as error:
+        raise errors.InvalidParameter(
+            f"query is neither a text nor a vector: {error}",
+            hint="A vector is a list of numbers, a numpy array of one dimension or pgvector's Vector; several texts are several searches.",
+        ) from None
     # without the cast PostgreSQL would take it for a text
     return sql_cast(value("query", given, VECTOR()), VECTOR())
 
@@ -184,7 +245,8 @@ class Call(FunctionElement[Any]):
         regclass: a table that is an argument as regclass, before all others.
         regclasses: tables that are arguments as regclass, by name.
         arguments: by name.
-        condition: (name of the argument, expression, tables by name): rendered together with ``params``.
+        condition: (name of the argument, expression or None, tables by name): rendered together with ``params``.
+        criteria: what is asked of rows of these tables anyhow, each over its table, by the same names.
     """
 
     _traverse_internals = [  # noqa: RUF012  SQLAlchemy reads it as it stands
@@ -209,6 +271,7 @@ class Call(FunctionElement[Any]):
         regclass: Table | None = None,
         regclasses: Mapping[str, Table] | None = None,
         condition: tuple[str, Any, Mapping[str, Table]] | None = None,
+        criteria: Mapping[str, ColumnElement[bool]] | None = None,
         type_: Any = None,
     ) -> None:
         super().__init__(*arguments.values())
@@ -220,9 +283,9 @@ class Call(FunctionElement[Any]):
         self.condition_name: str | None = None
         self.condition: Select[Any] | None = None
         self.scope: Select[Any] | None = None
-        if condition is not None and condition[1] is not None:
+        if condition is not None and (condition[1] is not None or criteria):
             self.condition_name = condition[0]
-            self.condition, self.scope = filters.over(condition[1], condition[2])
+            self.condition, self.scope = filters.over(condition[1], condition[2], criteria or {})
         if type_ is not None:
             self.type = type_
 
@@ -237,20 +300,30 @@ class Call(FunctionElement[Any]):
 @compiles(Call)
 def _render_call(call: Call, compiler: SQLCompiler, **kw: Any) -> str:
     kw = {name: kw[name] for name in ("literal_binds", "render_postcompile") if name in kw}
-    parts = [f"NULL::{_table_name(table, compiler)}" for table in call.rows]
-    parts += [f"{_regclass(table, compiler)}::pg_catalog.regclass" for table in call.regclass]
-    parts += [f"{_argument(name)} => {_regclass(table, compiler)}::pg_catalog.regclass" for name, table in call.regclasses]
+    parts = [_row_type(table, compiler) for table in call.rows]
+    parts += [_regclass(table, compiler) for table in call.regclass]
+    parts += [f"{_argument(name)} => {_regclass(table, compiler)}" for name, table in call.regclasses]
     for name, argument in zip(call.names, call.clauses, strict=True):
         parts.append(f"{_argument(name)} => {compiler.process(argument, **kw)}")
     if call.condition is not None and call.scope is not None:
         translate = getattr(compiler, "schema_translate_map", None)
         text, values = filters.render(str(call.condition_name), call.condition, call.scope, compiler.dialect, translate)
-        # The text is the same for all values, so it may be made once, while the statement is compiled.
-        made: BindParameter[str] = BindParameter(call.condition_name, text, type_=Text(), unique=True)
-        parts.append(f"{call.condition_name} => {compiler.process(made, **kw)}")
+        parts.append(f"{call.condition_name} => {_condition(str(call.condition_name), text, compiler, kw)}")
         if values:
             parts.append(f"params => {_params(values, compiler, kw)}")
     return f"pgembed.{call.name}({', '.join(parts)})"
+
+
+def _condition(name: str, text: str, compiler: SQLCompiler, kw: Mapping[str, Any]) -> str:
+    made = []
+    for place, piece in enumerate(_TRANSLATED.split(text)):
+        if place % 2:
+            table = piece.replace("%", "%%") if compiler.preparer._double_percents else piece
+            made.append(_translated(table))
+        elif piece:
+            # The text is the same for all values, so it may be made once, while the statement is compiled.
+            made.append(str(compiler.process(BindParameter(name, piece, type_=Text(), unique=True), **kw)))
+    return " || ".join(made)
 
 
 def _argument(name: str) -> str:
@@ -287,14 +360,25 @@ def _table_name(table: Table, compiler: SQLCompiler) -> str:
     return compiler.preparer.format_table(table, name=quoted)
 
 
+def _row_type(table: Table, compiler: SQLCompiler) -> str:
+    name = _table_name(table, compiler)
+    if str(table.name) in _TYPES and compiler.preparer.schema_for_object(table) is None:
+        return f"(SELECT pgembed_row FROM {name} AS pgembed_row WHERE false)"
+    return f"NULL::{name}"
+
+
 def _regclass(table: Table, compiler: SQLCompiler) -> str:
     name = _table_name(table, compiler)
     if "__[SCHEMA_" in name:
-        raise errors.NotSupported(
-            "schema_translate_map cannot reach a table that is named as a value",
-            hint='Use a copy of the Table that names its schema: table.to_metadata(MetaData(), schema="...").',
-        )
-    return compiler.render_literal_value(name, Text())
+        return f"{_translated(name)}::pg_catalog.regclass"
+    if compiler.preparer._double_percents:
+        name = name.replace("%%", "%")  # as a value it is doubled once more
+    return f"{compiler.render_literal_value(name, Text())}::pg_catalog.regclass"
+
+
+def _translated(name: str) -> str:
+    """The name of a table as a value, where its schema is put in once the statement is compiled, and so may not be in a literal."""
+    return f"pg_catalog.pg_typeof(NULL::{name})::pg_catalog.text"  # no subquery: CALL takes none
 
 
 class Field(ColumnElement[Any]):

@@ -25,7 +25,8 @@ INFO = "pgembed"
 LINKERS_INFO = "pgembed.linkers"
 """Where linkers hang: ``metadata.info["pgembed.linkers"]``, by name."""
 
-_QUOTE: Any = PGDialect().identifier_preparer  # type: ignore[no-untyped-call]
+# With a paramstyle in which a percent sign stands for itself: where a driver reads two as one, they are doubled with the whole statement.
+_QUOTE: Any = PGDialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 _CODEC_OPTIONS = ("bits", "dims", "bytes", "centered", "rotation", "residual_bits", "sample_rows", "seed", "code_type", "measure")
 
 

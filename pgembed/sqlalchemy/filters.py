@@ -13,6 +13,7 @@ from sqlalchemy import (
     ARRAY,
     Alias,
     BindParameter,
+    ColumnElement,
     Dialect,
     Enum,
     Select,
@@ -33,7 +34,7 @@ from sqlalchemy.sql.util import ClauseAdapter
 from pgembed import errors
 
 # Renders filters. Its parameter style is one in which a percent sign stands for itself: the text is sent as a value.
-_PLAIN_DIALECT: PGDialect = cast(Any, PGDialect)(paramstyle="named")
+PLAIN_DIALECT: PGDialect = cast(Any, PGDialect)(paramstyle="named")
 
 # What a value is cast to. Length and precision are left out: a cast to VARCHAR(3) or NUMERIC(5, 2) would change the value in silence.
 _BARE_NAMES = {
@@ -47,24 +48,28 @@ _BARE_NAMES = {
 _WITH_ZONE = {**dict.fromkeys(("datetime", "DATETIME", "TIMESTAMP"), "TIMESTAMP"), **dict.fromkeys(("time", "TIME"), "TIME")}
 
 
-def over(condition: Any, tables: Mapping[str, Table]) -> tuple[Select[Any], Select[Any]]:
+def over(condition: Any, tables: Mapping[str, Table], criteria: Mapping[str, ColumnElement[bool]]) -> tuple[Select[Any], Select[Any]]:
     """Bind a condition to tables under the names by which the server's statement knows them.
 
     Args:
-        condition: what ``select().where()`` takes; any expression, subqueries included.
+        condition: what ``select().where()`` takes; any expression, subqueries included. None for the criteria alone.
         tables: name in the statement -> the table, whose columns the condition may use.
+        criteria: name in the statement -> a condition over that table alone, which may be there under other names too.
     Returns:
         A SELECT with the condition and the same without it; `render` makes text of the two.
     Raises:
         errors.NotSupported: the condition compares tuples with IN.
         sqlalchemy.exc.ArgumentError: it is not an SQL expression.
     """
-    whole = _json_paths(_arrays(select(literal_column("1")).where(condition).whereclause))
-    scope = [table.alias(name) for name, table in tables.items()]
-    for alias in scope:
-        whole = ClauseAdapter(alias).traverse(whole)
-    without: Select[Any] = select(literal_column("1")).select_from(*scope)
-    return without.where(whole), without
+    scope = {name: table.alias(name) for name, table in tables.items()}
+    without: Select[Any] = select(literal_column("1")).select_from(*scope.values())
+    parts = []
+    if condition is not None:
+        parts.append(_prepared(condition))
+        for alias in scope.values():
+            parts[0] = ClauseAdapter(alias).traverse(parts[0])
+    parts += [ClauseAdapter(scope[name]).traverse(_prepared(one)) for name, one in criteria.items()]
+    return without.where(*parts), without
 
 
 def render(
@@ -77,7 +82,8 @@ def render(
         dialect: the one that the values will be sent through.
         translate: the schema_translate_map of the statement.
     Returns:
-        The text of the condition, and for each value, named ``p1``, ``p2`` ..., its parameter, its type and whether it is made of dates.
+        The text of the condition, in which schemas that the map replaces are as SQLAlchemy writes them until then; and for each value,
+        named ``p1``, ``p2`` ..., its parameter, its type and whether it is made of dates.
     Raises:
         errors.NotSupported: the condition reads other tables than it may, or has a value that cannot be sent.
     """
@@ -85,23 +91,25 @@ def render(
     own = {(alias.name, alias.element) for alias in scope.get_final_froms() if isinstance(alias, Alias)}
     others = [found for found in condition.get_final_froms() if not isinstance(found, Alias) or (found.name, found.element) not in own]
     if others:
-        names = ", ".join(str(getattr(found, "name", found)) for found in others)
         raise errors.NotSupported(
-            f"the {argument} reads another table: {names}",
-            hint="It is over the columns of what is searched; others are read by Model.relation.has(...), .any(...) or exists().",
+            f"the {argument} reads another table: {', '.join(map(_called, others))}",
+            hint="It is over the columns of what is searched, not of an alias of it; others are read by Model.relation.has(...), .any(...)"
+            " or exists().",
         )
     kwargs: dict[str, Any] = {"schema_translate_map": translate} if translate else {}
     compiled = _FilterCompiler(argument, dialect, condition, **kwargs)
     text = str(compiled.string)
-    head = str(scope.compile(dialect=_PLAIN_DIALECT, **kwargs).string) + " \nWHERE "
+    head = str(scope.compile(dialect=PLAIN_DIALECT, **kwargs).string) + " \nWHERE "
     if not text.startswith(head):
         raise errors.NotSupported(f"the {argument} is not one boolean expression", hint=f"It became: {text}")
-    if "__[SCHEMA_" in text.removeprefix(head):
-        raise errors.NotSupported(
-            f"the {argument} names a schema that schema_translate_map replaces",
-            hint="Keep to the columns of what is searched, and join the result with the other table.",
-        )
     return text.removeprefix(head), [(bind, *_sent_as(bind.type, dialect)) for bind in compiled.values]
+
+
+def _called(found: Any) -> str:
+    name = getattr(found, "name", None)
+    if not str(name).startswith("%("):  # which SQLAlchemy has until it has chosen a name
+        return str(found if name is None else name)
+    return f"an alias of {found.element.name}" if isinstance(found, Alias) and isinstance(found.element, Table) else "a subquery"
 
 
 class _FilterCompiler(PGCompiler):
@@ -111,7 +119,7 @@ class _FilterCompiler(PGCompiler):
         self.argument = argument
         self.value_dialect = value_dialect
         self.values: list[BindParameter[Any]] = []
-        super().__init__(_PLAIN_DIALECT, statement, **kwargs)
+        super().__init__(PLAIN_DIALECT, statement, **kwargs)
 
     def visit_bindparam(self, bindparam: BindParameter[Any], *_: Any, **__: Any) -> str:
         if bindparam.expanding:
@@ -121,6 +129,10 @@ class _FilterCompiler(PGCompiler):
             self.values.append(bindparam)
             place = len(self.values)
         return f"($1->>'p{place}')::{_sent_as(bindparam.type, self.value_dialect)[0]}"
+
+
+def _prepared(condition: Any) -> Any:
+    return _json_paths(_arrays(select(literal_column("1")).where(condition).whereclause))
 
 
 def _arrays(condition: Any) -> Any:
@@ -189,7 +201,7 @@ def _sent_as(kind: types.TypeEngine[Any], dialect: Dialect) -> tuple[str, bool]:
         return "TEXT[]", False  # column[("a", 1)]; its own name, JSONPATH, is that of another type of PostgreSQL's
     if isinstance(_undecorated(kind), postgresql.CITEXT):
         return "CITEXT", False  # the dialects make a plain string of it
-    known = dialect if dialect.name == "postgresql" else _PLAIN_DIALECT
+    known = dialect if dialect.name == "postgresql" else PLAIN_DIALECT
     impl: Any = _undecorated(kind.dialect_impl(known))
     if isinstance(impl, types.NullType | types.TupleType):
         raise errors.NotSupported(

@@ -117,6 +117,7 @@ def _distance(a: Any, b: Any, codec: Words | None = None) -> ColumnElement[float
 def _distance_of_rows(
     target: Relation, key: Words, other: Relation, other_key: Words, column_name: Name | None = None, other_column: Name | None = None
 ) -> ColumnElement[float]:
-    given = {**locals(), "key": calls.key(key), "other_key": calls.key(other_key)}
-    values, tables, _ = arguments(_distance_of_rows, given)
+    values, tables, _ = arguments(_distance_of_rows, {**locals(), "key": "", "other_key": ""})
+    for name, given, side in (("key", key, "target"), ("other_key", other_key, "other")):
+        values[name] = calls.value(name, calls.key(given, tables.get(side)), Text())
     return Call("distance", values, regclasses=tables, type_=Double())

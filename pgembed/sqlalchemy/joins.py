@@ -13,9 +13,11 @@ from pgembed import errors
 from pgembed.sqlalchemy import calls
 from pgembed.sqlalchemy.calls import Call, Target
 from pgembed.sqlalchemy.pairs import Again, EntityPairs, LeftT, Pairs, RightT
-from pgembed.sqlalchemy.typed import Bound, Condition, Flag, Kind, Name, Number, Out, Real, Relation, Rows, Words, arguments, rows, scalar
+from pgembed.sqlalchemy.typed import Condition, Flag, Kind, Name, Number, Out, Real, Relation, Rows, Words, arguments, rows, scalar
 
 Entity: TypeAlias = type[Any] | QueryableAttribute[Any]
+# What `Call` takes of conditions.
+Conditions: TypeAlias = dict[str, Any]
 Attributes: TypeAlias = Annotated[Sequence[str] | Mapping[str, str], Kind(JSONB())]
 
 
@@ -204,9 +206,8 @@ def semantic_join(
         errors.InvalidParameter: a side is no column.
         errors.NotSupported: a condition where both sides are of one table: it could not tell them apart.
     """
-    left_target, right_target, values, tables, condition_ = _joined(semantic_join, locals())
-    at_left, at_right = Target.of(left_target), Target.of(right_target)
-    call = Call("semantic_join", values, rows=[at_left.table, at_right.table], condition=condition_, regclasses=tables)
+    at_left, at_right, values, tables, conditions = _joined(semantic_join, locals())
+    call = Call("semantic_join", values, rows=[at_left.table, at_right.table], regclasses=tables, **conditions)
     made: type[Pairs] = EntityPairs if at_left.entity and at_right.entity else Pairs
     others = {"distance": Float(), "rank": Integer(), "is_match": Boolean(), "probability": Float(), "evidence": ARRAY(Text())}
     sides, twice = {"left_row": (at_left, "left_"), "right_row": (at_right, "right_")}, at_left.table is at_right.table
@@ -241,9 +242,7 @@ def semantic_join_keys(
     hubness: Words | None = None,
 ) -> KeyPairs:
     """The keys of the pairs of `semantic_join`, for callers who may not read every column; arguments as there."""
-    values, tables, condition_ = _by_keys(semantic_join_keys, locals())
-    call = Call("semantic_join_keys", values, condition=condition_, regclasses=tables)
-    return calls.rows_of(KeyPairs, call, {}, KeyPairs.out())
+    return calls.rows_of(KeyPairs, _by_keys(semantic_join_keys, locals()), {}, KeyPairs.out())
 
 
 def semantic_join_into(
@@ -274,8 +273,7 @@ def semantic_join_into(
         destination: name of the table that is made.
     All else is as in `semantic_join`.
     """
-    values, tables, condition_ = _by_keys(semantic_join_into, locals())
-    return Call("semantic_join_into", values, condition=condition_, regclasses=tables, type_=BigInteger())
+    return _by_keys(semantic_join_into, locals(), BigInteger())
 
 
 def explain_join(
@@ -306,9 +304,8 @@ def explain_join(
         execute: read rows; else only what the catalogs know is told.
     All else is as in `semantic_join`.
     """
-    left_target, right_target, values, tables, condition_ = _joined(explain_join, locals())
-    sides = [Target.of(left_target).table, Target.of(right_target).table]
-    call = Call("explain_join", values, rows=sides, condition=condition_, regclasses=tables)
+    at_left, at_right, values, tables, conditions = _joined(explain_join, locals())
+    call = Call("explain_join", values, rows=[at_left.table, at_right.table], regclasses=tables, **conditions)
     return calls.rows_of(JoinExplanation, call, {}, JoinExplanation.out())
 
 
@@ -344,8 +341,7 @@ def review_pairs(
         n: how many.
     All else is as in `semantic_join`.
     """
-    values, tables, condition_ = _by_keys(review_pairs, locals())
-    return calls.rows_of(PairsToReview, Call("review_pairs", values, condition=condition_, regclasses=tables), {}, PairsToReview.out())
+    return calls.rows_of(PairsToReview, _by_keys(review_pairs, locals()), {}, PairsToReview.out())
 
 
 def hubness(
@@ -366,12 +362,13 @@ def hubness(
     return rows(Hubs, hubness, locals())
 
 
-def _joined(function: Any, given: Mapping[str, Any]) -> tuple[Any, Any, dict[str, ColumnElement[Any]], dict[str, Table], Bound | None]:
-    """The targets of both sides, and the arguments beside them."""
+def _joined(function: Any, given: Mapping[str, Any]) -> tuple[Target, Target, dict[str, ColumnElement[Any]], dict[str, Table], Conditions]:
+    """Both sides, the arguments beside them, and what pairs are asked for: by the caller, and by the classes of the sides."""
     (left, left_column), (right, right_column) = _side(given["left"]), _side(given["right"])
     columns = {"left_column": left_column or given["left_column"], "right_column": right_column or given["right_column"]}
     # "l" and "r" are how the server names the two sides in a condition
-    sides = {"l": Target.of(left).table, "r": Target.of(right).table}
+    targets = {"l": Target.of(left), "r": Target.of(right)}
+    sides = {name: target.table for name, target in targets.items()}
     if given["condition"] is not None and sides["l"] is sides["r"]:
         raise errors.NotSupported(
             "a condition cannot tell the two sides of a table joined with itself apart",
@@ -379,12 +376,15 @@ def _joined(function: Any, given: Mapping[str, Any]) -> tuple[Any, Any, dict[str
         )
     values, tables, condition = arguments(function, {**given, **columns, "left": left, "right": right}, sides)
     del tables["left"], tables["right"]
-    return left, right, values, tables, condition
+    criteria = {name: target.criterion for name, target in targets.items() if target.criterion is not None}
+    conditions: Conditions = {"condition": condition or ("condition", None, sides), "criteria": criteria}
+    return targets["l"], targets["r"], values, tables, conditions
 
 
-def _by_keys(function: Any, given: Mapping[str, Any]) -> tuple[dict[str, ColumnElement[Any]], dict[str, Table], Bound | None]:
-    left, right, values, tables, condition = _joined(function, given)
-    return values, {"left": Target.of(left).table, "right": Target.of(right).table, **tables}, condition
+def _by_keys(function: Any, given: Mapping[str, Any], type_: Any = None) -> Call:
+    at_left, at_right, values, tables, conditions = _joined(function, given)
+    named = {"left": at_left.table, "right": at_right.table, **tables}
+    return Call(function.__name__, values, regclasses=named, type_=type_, **conditions)
 
 
 def _side(side: Any) -> tuple[Any, str | None]:

@@ -134,9 +134,12 @@ def search(
     Args:
         target: a mapped class, or a Table.
         query: a text, which the column's own model embeds; a vector (list, numpy array, pgvector's Vector); or an expression of either.
-        filter: a boolean expression over the target's own columns, decided before k is: what ``where()`` around the search decides
-            is decided after, and may leave fewer than k rows. Criteria that the session adds by itself (``with_loader_criteria``)
-            are such a ``where()``: say them here too. Its values travel as parameters and are never part of the text.
+            One of a table beside the search is read for each of its rows: ``near = search(Product, Offer.title, k=1).lateral()``, joined
+            ``ON true``, and ``aliased(Product, near)`` is what ``.entity`` is elsewhere.
+        filter: a boolean expression over the target's own columns (of a class, those of all its tables), decided before k is: what
+            ``where()`` around the search decides is decided after, and may leave fewer than k rows. Criteria that the session adds by
+            itself (``with_loader_criteria``) are such a ``where()``, and reach ``.entity`` only with ``include_aliases=True``: say them
+            here. Values travel as parameters and are never part of the text.
         column_name: the embedded column, as its name or as ``Model.attribute``; needed where the table has several.
         max_distance: results are at most so far.
         recall: share of the true k nearest that is asked for, above 0 and at most 1.
@@ -211,12 +214,13 @@ def search_like(
     """The k rows nearest to a row of the same table, itself left out.
 
     Args:
-        key: the row's primary key; a tuple where it is composite.
+        key: the row's primary key, a value as its attribute has it, or the text that it is in SQL; a tuple where it is composite, in the
+            order of the key in the database. Or the row itself, an instance; or an expression of the key.
     All else is as in `search`.
     """
     found = Target.of(target, column_name, may_spread=True)
     arguments = {
-        "key": calls.value("key", calls.key(key), Text()),
+        "key": calls.value("key", calls.key(key, found.table), Text()),
         **calls.options(
             k=k,
             column_name=calls.column_name(column_name),

@@ -6,7 +6,6 @@ from typing import Any, Literal, cast
 
 from sqlalchemy import Column, ColumnElement, Float, String, Table, select, tuple_
 from sqlalchemy import cast as sql_cast
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import QueryableAttribute
 
 from pgembed import errors
@@ -14,7 +13,7 @@ from pgembed.columns import OPERATORS
 from pgembed.sqlalchemy import calls
 from pgembed.sqlalchemy.declarations import declared
 from pgembed.sqlalchemy.functions import embed_query
-from pgembed.sqlalchemy.search import search_keys
+from pgembed.sqlalchemy.search import search, search_keys
 
 
 class Semantic:
@@ -55,22 +54,20 @@ class Semantic:
             errors.InvalidTableDefinition: the table has no primary key.
         """
         keys = list(self._keys())
-        found = search_keys(
-            self._target,
-            query,
-            k,
-            filter=filter,
-            column_name=self._base,
-            max_distance=max_distance,
-            recall=recall,
-            exact=exact,
-            consistency=consistency,
-        )
+        wanted: dict[str, Any] = {
+            "filter": filter,
+            "column_name": self._base,
+            "max_distance": max_distance,
+            "recall": recall,
+            "exact": exact,
+            "consistency": consistency,
+        }
         if len(keys) == 1:
-            return cast(ColumnElement[bool], keys[0].in_(select(sql_cast(found.key, keys[0].type))))
-        parts = sql_cast(found.key, JSONB)
-        each = [sql_cast(parts[place].astext, key.type) for place, key in enumerate(keys)]
-        return cast(ColumnElement[bool], tuple_(*keys).in_(select(*each)))
+            key = search_keys(self._target, query, k, **wanted).key
+            return cast(ColumnElement[bool], keys[0].in_(select(sql_cast(key, keys[0].type))))
+        # In what order a composite key is told the database knows, and a model may have another.
+        rows = search(self._target, query, k, **wanted)
+        return cast(ColumnElement[bool], tuple_(*keys).in_(select(*(rows.c[one.name] for one in self._table.primary_key))))
 
     def distance(self, other: Any) -> ColumnElement[float]:
         """Distance to a text, a vector or another column, in the column's metric; NULL for a row without a vector.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Table, exists, literal_column
+from sqlalchemy import Column, ColumnElement, Select, Table, exists, literal_column, select
 from sqlalchemy.orm import Mapper, QueryableAttribute
 from sqlalchemy.sql import visitors
 
@@ -63,6 +63,14 @@ def criterion(mapper: Mapper[Any], table: Table) -> ColumnElement[bool] | None:
         return None
     found = exists(literal_column("1")).select_from(*others).where(*(condition for _, _, condition in conditions))
     return found if kind is None else found.where(kind.in_(identities))
+
+
+def reaching(condition: Any, beside: tuple[tuple[Table, ColumnElement[bool]], ...]) -> Any:
+    """A condition over the columns of a class, as one over the table that is searched: its rows in the other tables are looked up."""
+    statement: Select[Any] = select(literal_column("1")).where(condition)
+    if not {table for table, _ in beside} & set(statement.get_final_froms()):
+        return condition
+    return exists(literal_column("1")).select_from(*(table for table, _ in beside)).where(*(one for _, one in beside), condition)
 
 
 def replaced(condition: ColumnElement[bool], by: dict[Column[Any], ColumnElement[Any]]) -> ColumnElement[bool]:

@@ -14,7 +14,8 @@ from sqlalchemy.types import UserDefinedType
 from pgembed import errors
 from pgembed.sqlalchemy.calls import Call
 
-_QUOTE: Any = PGDialect().identifier_preparer  # type: ignore[no-untyped-call]
+# With a paramstyle in which a percent sign stands for itself: where a driver reads two as one, they are doubled with the whole statement.
+_QUOTE: Any = PGDialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 # What a codec's domain checks, as the catalogs write it: its name in the schema that pgembed made it in, and its length.
 _CHECKED = re.compile(r"octet_length\(VALUE\) (?:OPERATOR\(pg_catalog\.=\)|=) (\d+)")
 

@@ -37,14 +37,26 @@ from sqlalchemy import (
     literal,
     select,
     text,
+    true,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
-from pgembed import errors
-from pgembed.sqlalchemy import embed, embed_query, explain_search, link, search, search_keys, search_like, semantic_join
+from pgembed.sqlalchemy import (
+    embed,
+    embed_query,
+    explain_join,
+    explain_search,
+    link,
+    search,
+    search_keys,
+    search_like,
+    semantic,
+    semantic_join,
+    semantic_join_keys,
+)
 
 
 @pytest.fixture
@@ -239,6 +251,17 @@ def test_search_like_and_search_keys(things: Session) -> None:
     assert things.execute(select(keys.key, keys.rank).order_by(keys.rank)).all() == [("3", 1), ("2", 2)]
 
 
+def test_a_query_or_a_key_of_another_table_is_asked_for_each_of_its_rows(things: Session, statements: list[str]) -> None:
+    statements.clear()
+    near = search(Thing, Maker.e, k=1, filter=Thing.price > 5).lateral()
+    found = select(Maker.name, aliased(Thing, near), near.c.rank).join(near, true()).order_by(Maker.id)
+    assert [(name, thing.id, rank) for name, thing, rank in things.execute(found)] == [("Acme", 1, 1), ("Ajax", 2, 1)]
+    assert len(statements) == 1
+    like = search_like(Thing, Maker.id, k=1).lateral()
+    assert things.execute(select(Maker.id, like.c.id).join(like, true()).order_by(Maker.id)).all() == [(1, 3), (2, 3)]
+    assert ids(things, search_like(Thing, things.get_one(Thing, 1), k=1)) == [3]
+
+
 def test_semantic_join_gives_both_entities(things: Session) -> None:
     pairs = semantic_join(Thing.e, Maker.e, k=1)
     rows = things.execute(select(pairs.left, pairs.right, pairs.distance, pairs.rank).order_by(pairs.left.id)).all()
@@ -295,12 +318,17 @@ def test_schema_translate_map_chooses_the_table(things: Session, db: psycopg.Con
     for schema, expected in (("other", 103), ("shop", 3), ("other", 103)):
         with engine.connect().execution_options(schema_translate_map={"shop": schema}) as connection:
             assert connection.scalars(statement).all() == [expected]
-    subquery = search(Thing, [1, 0, 0], filter=Thing.price < select(func.avg(Thing.price)).scalar_subquery())
-    with engine.connect().execution_options(schema_translate_map={"shop": "other"}) as connection:
-        with pytest.raises(errors.NotSupported, match="schema_translate_map"):
-            connection.execute(select(subquery.rank))
-        with pytest.raises(errors.NotSupported, match="schema_translate_map"):
-            connection.execute(select(search_keys(Thing, [1, 0, 0]).rank))
+    db.execute('CREATE SCHEMA "a % schema"; CREATE TABLE "a % schema".thing (LIKE shop.thing INCLUDING ALL)')
+    db.execute("""INSERT INTO "a % schema".thing SELECT id + 200, name, price, distance, NULL, e FROM shop.thing""")
+    db.execute("""SELECT pgembed.adopt_embedding('"a % schema".thing', 'e')""")
+    below = Thing.price < select(func.avg(Thing.price)).scalar_subquery()
+    for schema, first in (("other", 101), ("a % schema", 201), ("shop", 1)):
+        with engine.connect().execution_options(schema_translate_map={"shop": schema}) as connection:
+            # a table that is named as a value, and in the text of a filter
+            assert connection.scalars(select(search_keys(Thing, [1, 0, 0], k=1).key)).all() == [str(first)]
+            subquery = search(Thing, [1, 0, 0], filter=below & (Thing.title != "x"))
+            assert connection.scalars(select(subquery.entity.id).order_by(subquery.rank)).all() == [first, first + 1]
+            assert connection.scalars(select(Thing.id).where(semantic(Thing.e).nearest([1, 0, 0], k=1))).all() == [first]
 
 
 def test_one_class_of_a_table_fills_k(db: psycopg.Connection[Any], engine: Engine) -> None:
@@ -312,6 +340,24 @@ def test_one_class_of_a_table_fills_k(db: psycopg.Connection[Any], engine: Engin
         db.execute("SELECT pgembed.adopt_embedding('animal', 'e')")
         assert [type(one) for one in session.scalars(select(search(Dog, [1, 0, 0], k=1).entity))] == [Dog]
         assert ids(session, search(Animal, [1, 0, 0])) == [1, 2, 3]
+
+
+def test_one_class_of_a_table_is_joined_alone(db: psycopg.Connection[Any], engine: Engine) -> None:
+    db.execute("CREATE SCHEMA shop")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add_all([Animal(id=1, e=[1, 0, 0]), Dog(id=2, e=[1, 1, 0]), Dog(id=3, e=[0, 1, 0]), Maker(id=1, name="Acme", e=[1, 0, 0])])
+        session.commit()
+        db.execute("SELECT pgembed.adopt_embedding('animal', 'e'), pgembed.adopt_embedding('maker', 'e')")
+        pairs = semantic_join(Maker.e, Dog.e, k=2, condition=Animal.id > 0)
+        assert session.execute(select(pairs.left.id, pairs.right.id).order_by(pairs.rank)).all() == [(1, 2), (1, 3)]
+        pairs = semantic_join(Dog.e, Maker.e)
+        assert session.execute(select(pairs.left.id, pairs.right.id).order_by(pairs.left.id)).all() == [(2, 1), (3, 1)]
+        pairs = semantic_join(Dog.e, Animal.e, not_equal=True)
+        assert session.execute(select(pairs.left.id, pairs.right.id).order_by(pairs.left.id)).all() == [(2, 1), (3, 2)]
+        keys = semantic_join_keys(Animal.e, Dog.e)
+        assert session.execute(select(keys.left_key, keys.right_key).order_by(keys.left_key)).all() == [("1", "2"), ("2", "3"), ("3", "2")]
+        assert session.execute(select(explain_join(Dog.e, Maker.e))).all()
 
 
 def test_errors_of_the_server_arrive(things: Session) -> None:

@@ -194,6 +194,8 @@ def test_a_class_of_several_tables_is_searched_by_the_one_with_the_column(zoo: S
         assert [type(one) for one in zoo.scalars(select(hits.entity))] == [Parrot]
     hits = search(Bird, [1, 0, 0], k=1, column_name=Bird.e, filter=Bird.name != "Kite")
     assert zoo.scalars(select(hits.entity.song)).all() == ["tseep"]
+    hits = search(Bird, [1, 0, 0], k=1, column_name=Bird.e, filter=(Bird.song != "pee") & (Bird.name != "Polly"))
+    assert zoo.scalars(select(hits.entity.name)).all() == ["Tit"]  # of all tables of the class
     like = search_like(Bird, 3, k=1, column_name=Bird.e)
     assert zoo.scalars(select(like.entity.name)).all() == ["Tit"]
     assert zoo.scalars(select(search_keys(Bird, [1, 0, 0], column_name=Bird.e).key)).all() == ["3", "2", "4"]
@@ -220,7 +222,16 @@ def test_hits_of_a_base_class_are_of_their_own_classes_and_load_eagerly(zoo: Ses
     assert zoo.execute(joined).all() == [("Ann", 2)]
 
 
-def test_schema_translate_map_says_what_it_cannot_reach(zoo: Session, engine: Engine) -> None:
+def test_a_row_is_locked_where_nearest_finds_it(zoo: Session) -> None:
+    zoo.scalars(select(Animal).where(semantic(Animal.e).nearest([1, 0, 0], k=1)).with_for_update()).one()
+    locks = "SELECT count(*) FROM pg_locks WHERE relation = 'animal'::regclass AND mode = 'RowShareLock'"
+    assert zoo.connection().exec_driver_sql(locks).scalar() == 1
+    zoo.commit()
+    zoo.scalars(select(search(Animal, [1, 0, 0], k=1).entity).with_for_update()).one()
+    assert zoo.connection().exec_driver_sql(locks).scalar() == 0
+
+
+def test_schema_translate_map_reaches_what_is_compared(zoo: Session, engine: Engine) -> None:
     table = Table("spot", MetaData(), Column("id", Integer, primary_key=True), Column("e", VECTOR(3)), schema="tenant")
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE SCHEMA one; CREATE TABLE one.spot (id int PRIMARY KEY, e vector(3))")
@@ -229,8 +240,8 @@ def test_schema_translate_map_says_what_it_cannot_reach(zoo: Session, engine: En
         translated = connection.execution_options(schema_translate_map={"tenant": "one"})
         hits = search(table, [1, 0, 0])
         assert translated.execute(select(hits.c.id)).scalars().all() == [1]
-        with pytest.raises(errors.NotSupported, match="schema_translate_map"):
-            translated.execute(select(table.c.id).where(semantic(table.c.e).nearest([1, 0, 0])))
+        near = select(table.c.id, semantic(table.c.e).distance([0, 1, 0])).where(semantic(table.c.e).nearest([1, 0, 0]))
+        assert translated.execute(near).all() == [(1, 1)]
 
 
 def test_asyncpg_and_async_psycopg(zoo: Session, engine: Engine) -> None:

@@ -8,6 +8,7 @@ import sys
 import uuid
 from typing import Any
 
+import numpy as np
 import pytest
 from mapped import Dog, Maker, Saw, Thing, Upper, compiled, rendered
 from sqlalchemy import (
@@ -124,8 +125,22 @@ def test_a_filter_over_another_table_is_refused() -> None:
     assert caught.value.hint is not None
     assert "has(" in caught.value.hint
     hits = search(Thing, "x")
-    with pytest.raises(errors.NotSupported, match="another table"):
+    with pytest.raises(errors.NotSupported, match="the filter reads another table: a subquery"):
         compiled(select(search(Thing, "x", filter=hits.entity.price < 3).rank))
+    with pytest.raises(errors.NotSupported, match="the filter reads another table: an alias of thing"):
+        compiled(select(search(Thing, "x", filter=aliased(Thing).price < 3).rank))
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [(5, "expected list or ndarray"), (b"x", "expected list or ndarray"), (["a", "b"], ""), (np.ones((1, 3)), "expected ndim to be 1")],
+)
+def test_what_is_neither_a_text_nor_a_vector_is_refused(query: Any, message: str) -> None:
+    with pytest.raises(errors.InvalidParameter, match=f"query is neither a text nor a vector: {message}") as caught:
+        search(Thing, query)
+    assert "list of numbers" in str(caught.value.hint)
+    with pytest.raises(errors.InvalidParameter, match="has no key yet"):
+        search_like(Thing, Thing(title="new"))
 
 
 @pytest.mark.parametrize(
