@@ -116,7 +116,8 @@ def embedded_column(
 
 class _Property(ColumnProperty[Any]):
     """What an UPDATE of its row has made old. As ``server_onupdate`` it would be asked for by RETURNING where a mapper has
-    ``eager_defaults=True``, which is answered before the triggers that embed.
+    ``eager_defaults=True``, which is answered before the triggers that embed. ``Session.merge`` brings no vector along that was only
+    loaded: it would be sent, and the database would take it for one set by hand.
     """
 
     __slots__ = ()
@@ -126,6 +127,13 @@ class _Property(ColumnProperty[Any]):
         """See SQLAlchemy."""
         super().instrument_class(mapper)
         event.listen(mapper, "after_update", self._expire, propagate=True)
+
+    def merge(
+        self, session: Any, source_state: Any, source_dict: Any, dest_state: Any, dest_dict: Any, load: bool, *rest: Any, **named: Any
+    ) -> None:
+        """See SQLAlchemy."""
+        if not load or self.key not in source_dict or self.key in source_state.committed_state:
+            super().merge(session, source_state, source_dict, dest_state, dest_dict, load, *rest, **named)
 
     def _expire(self, _mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
         session = object_session(target)

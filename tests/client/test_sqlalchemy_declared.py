@@ -39,7 +39,7 @@ from sqlalchemy.orm import (
 )
 
 from pgembed import errors
-from pgembed.sqlalchemy import Code, complete, creating, embedded, embedded_column, embeddings_of, search
+from pgembed.sqlalchemy import Code, complete, creating, embedded, embedded_column, embeddings_of, provenance, refresh, search
 
 WORDS = ("rain jacket", "umbrella", "camping stove", "garden hose")
 
@@ -167,6 +167,30 @@ def test_a_vector_that_is_set_by_hand_is_sent(shop: Session, db: psycopg.Connect
     assert [statement for statement in statements if "embedding" in statement]
     assert list(product.embedding or [])[:2] == [1, 0]
     assert db.execute("SELECT by_hand FROM pgembed.embeddings").fetchone() == (1,)
+
+
+def test_merge_brings_no_vector_along_that_was_only_loaded(shop: Session, engine: Engine, statements: list[str]) -> None:
+    shop.add_all([Product(id=number, name=word, description="") for number, word in enumerate(WORDS)])
+    shop.commit()
+    loaded = shop.scalars(select(Product).options(undefer(Product.embedding)).where(Product.id == 0)).one()
+    old = loaded.embedding
+    shop.close()
+    with Session(engine) as other:  # what was loaded is an older text's vector by now
+        other.get_one(Product, 0).name = "frying pan"
+        other.commit()
+    statements.clear()
+    for merged in (loaded, pickle.loads(pickle.dumps(loaded))):
+        with Session(engine) as session:
+            again = session.merge(merged)
+            session.commit()
+            assert again.name == "rain jacket"
+            assert again.embedding == old
+    assert [one.partition(" WHERE")[0] for one in statements if "SET" in one] == ["UPDATE product SET name=%(name)s::VARCHAR"]
+    loaded.embedding = [0.0] * 383 + [1.0]
+    with Session(engine) as session:  # one that was set is
+        session.merge(loaded)
+        session.commit()
+        assert session.get_one(Product, 0).embedding == [0.0] * 383 + [1.0]
 
 
 def test_eager_defaults_leave_it_out(engine: Engine, statements: list[str]) -> None:
@@ -307,7 +331,7 @@ def test_a_codec_is_completed_once_there_are_vectors(db: psycopg.Connection[Any]
 
 def test_schemas_translated_and_copied(db: psycopg.Connection[Any], engine: Engine) -> None:
     metadata = MetaData()
-    Table(
+    odd = Table(
         "Odd 'name",
         metadata,
         Column("id", Integer, primary_key=True),
@@ -321,6 +345,10 @@ def test_schemas_translated_and_copied(db: psycopg.Connection[Any], engine: Engi
     metadata.create_all(translated)
     told = db.execute("SELECT table_name::text, source, metric FROM pgembed.embeddings").fetchall()
     assert told == [('"other ""schema"."Odd \'name"', "\"the text\" || ' 100% ''sure'' \\ :x'", "l2")]
+    with translated.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(insert(odd).values({"the text": "some"}))
+        connection.execute(refresh(odd))
+        assert connection.scalars(select(provenance(odd).state)).all() == ["fresh"]
     metadata.drop_all(translated)
     assert db.execute("SELECT count(*) FROM pgembed._embedding").fetchone() == (0,)
     copies = MetaData()
