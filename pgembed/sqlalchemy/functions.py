@@ -11,7 +11,7 @@ from sqlalchemy.sql import coercions, roles
 from pgembed import errors
 from pgembed.sqlalchemy import calls
 from pgembed.sqlalchemy.calls import Call
-from pgembed.sqlalchemy.typed import Json, Name, Number, Out, Relation, Rows, Words, arguments, rows, scalar
+from pgembed.sqlalchemy.typed import Json, Key, Name, Number, Out, Relation, Rows, Words, arguments, rows, scalar
 
 
 class Chunks(Rows):
@@ -83,7 +83,7 @@ def distance(a: Any, b: Any, codec: Words | None = None) -> ColumnElement[float]
 
 @overload
 def distance(
-    target: Relation, key: Any, other: Relation, other_key: Any, column_name: Name | None = None, other_column: Name | None = None
+    target: Relation, key: Key, other: Relation, other_key: Key, column_name: Name | None = None, other_column: Name | None = None
 ) -> ColumnElement[float]: ...
 
 
@@ -99,7 +99,7 @@ def distance(*values: Any, **named: Any) -> ColumnElement[float]:
         a, b: codes, or a code and a vector.
         codec: its name, needed for bits and halfvec, which do not say it.
         target, other: tables, or their columns.
-        key, other_key: primary keys; a tuple where they are composite.
+        key, other_key: primary keys, as `search_like` takes one.
         column_name, other_column: embedded columns, or columns of codes.
     Returns:
         In the metric of the codec or column; of rows NULL where one is not embedded yet.
@@ -115,9 +115,7 @@ def _distance(a: Any, b: Any, codec: Words | None = None) -> ColumnElement[float
 
 
 def _distance_of_rows(
-    target: Relation, key: Words, other: Relation, other_key: Words, column_name: Name | None = None, other_column: Name | None = None
+    target: Relation, key: Key, other: Relation, other_key: Key, column_name: Name | None = None, other_column: Name | None = None
 ) -> ColumnElement[float]:
-    values, tables, _ = arguments(_distance_of_rows, {**locals(), "key": "", "other_key": ""})
-    for name, given, side in (("key", key, "target"), ("other_key", other_key, "other")):
-        values[name] = calls.value(name, calls.key(given, tables.get(side)), Text())
+    values, tables, _ = arguments(_distance_of_rows, locals())
     return Call("distance", values, regclasses=tables, type_=Double())

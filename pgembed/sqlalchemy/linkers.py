@@ -11,6 +11,7 @@ from pgembed.sqlalchemy.typed import (
     Condition,
     Flag,
     Json,
+    Key,
     Name,
     Number,
     Out,
@@ -192,17 +193,17 @@ def link_table(
 
 def correct_link(
     into: Relation,
-    source_key: Words,
+    source_key: Key,
     start_char: Number,
     end_char: Number,
-    entity_key: Words | None = None,
+    entity_key: Key | None = None,
     entity_table: Relation | None = None,
 ) -> ColumnElement[str]:
     """Say which row a place in a linked text means, or without a key that it means none; returns the words there.
 
     Args:
         into: the table of links.
-        source_key, entity_key: as text; a composite key as a JSON array.
+        source_key, entity_key: a value, or a tuple of several; or the text that SQL has for it, of a composite key a JSON array.
         start_char, end_char: characters from 1, the end exclusive.
         entity_table: needed where the linker has several targets with such a key.
     """

@@ -60,7 +60,7 @@ Bound: TypeAlias = tuple[str, Any, Mapping[str, Table]]
 
 @dataclass(frozen=True)
 class Kind:
-    """How an argument is sent: as a value of a type, or ``as_`` a table, a column's name, several, a query or a condition."""
+    """How an argument is sent: as a value of a type, or ``as_`` a table, a column's name, several, a key, a query or a condition."""
 
     type: Any = None
     as_: str = "value"
@@ -72,6 +72,8 @@ Relation: TypeAlias = Annotated[Any, Kind(as_="table")]
 Name: TypeAlias = Annotated[Any, Kind(Text(), "name")]
 """A column: an attribute, a Column, or its name."""
 Names: TypeAlias = Annotated[Sequence[Any], Kind(ARRAY(Text()), "names")]
+Key: TypeAlias = Annotated[Any, Kind(as_="key")]
+"""A primary key: a value, a tuple of them, a mapped instance, an expression, or the text that SQL has for it."""
 Query: TypeAlias = Annotated[Any, Kind(as_="query")]
 """A text, a vector (list, numpy array, pgvector's Vector), or an expression of either."""
 Condition: TypeAlias = Annotated[Any, Kind(as_="condition")]
@@ -95,6 +97,9 @@ _COLUMN_OF = {
     "corpus": "corpus_column",
     "other": "other_column",
 }
+
+# Of which table a key is, where the table is an argument too.
+_TABLE_OF = {"key": "target", "other_key": "other"}
 
 
 class VOID(UserDefinedType[None]):
@@ -222,6 +227,8 @@ def arguments(
             tables[name] = Target.of(argument).table
         elif kind.as_ == "condition":
             condition = (name, argument, over) if over is not None else (name, *_over(given.get("target"), argument))
+        elif kind.as_ == "key":
+            values[name] = calls.value(name, calls.key(argument, tables.get(_TABLE_OF.get(name, ""))), Text())
         else:
             values[name] = _value(name, argument, kind)
     return values, tables, condition

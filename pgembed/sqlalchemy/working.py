@@ -12,6 +12,7 @@ from pgembed.sqlalchemy.typed import (
     Big,
     Bytes,
     Flag,
+    Key,
     Name,
     Number,
     Out,
@@ -21,7 +22,6 @@ from pgembed.sqlalchemy.typed import (
     Real,
     Relation,
     Rows,
-    Words,
     procedure,
     rows,
     scalar,
@@ -87,7 +87,7 @@ def wait_for(target: Relation, timeout: Period = datetime.timedelta(minutes=1), 
     return scalar(wait_for, locals(), Boolean())
 
 
-def retry_failed(target: Relation, column_name: Name | None = None, key: Words | None = None) -> ColumnElement[int]:
+def retry_failed(target: Relation, column_name: Name | None = None, key: Key | None = None) -> ColumnElement[int]:
     """Let failed rows, or the one with this key, be embedded again at once, also parked ones; how many they are."""
     return scalar(retry_failed, locals(), BigInteger())
 

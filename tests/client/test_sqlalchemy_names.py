@@ -8,13 +8,24 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from mapped import Upper
+from mapped import Upper, compiled
 from pgvector.sqlalchemy import VECTOR
 from sqlalchemy import Column, DateTime, Engine, Integer, LargeBinary, MetaData, Table, Text, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from support import Connection
 
-from pgembed.sqlalchemy import distance, embedded, embedded_column, provenance, refresh, search, search_like, semantic
+from pgembed.sqlalchemy import (
+    correct_link,
+    distance,
+    embedded,
+    embedded_column,
+    provenance,
+    refresh,
+    retry_failed,
+    search,
+    search_like,
+    semantic,
+)
 from pgembed.sqlalchemy.calls import _TYPES
 
 NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
@@ -131,6 +142,17 @@ def test_keys_are_given_as_their_attributes_have_them(session: Session, model: A
     assert session.scalars(select(getattr(search_like(model, one).entity, last.key))).all() == [expected]
     assert session.scalars(select(last).where(semantic(model.e).nearest([0, 1, 0], k=1))).all() == [expected]
     assert session.scalar(select(distance(model, one, model, other))) == 1
+
+
+def test_every_key_is_sent_as_a_text() -> None:
+    slot = ("abc", NOON, Shade.RED)
+    expected = '["ABC", "2026-01-01 12:00:00+00:00", "RED"]'
+    assert compiled(select(retry_failed(Slot.e, key=slot)))[1]["key_1"] == expected
+    assert compiled(select(retry_failed("slot", key=7)))[1]["key_1"] == "7"
+    sent = compiled(select(correct_link("links", (1, "a"), 1, 8, 42)))[1]
+    assert (sent["source_key_1"], sent["entity_key_1"]) == ('[1, "a"]', "42")
+    sent = compiled(select(distance(Tag, "abc", Raw, b"a", "e", "e")))[1]
+    assert (sent["key_1"], sent["other_key_1"]) == ("ABC", "\\x61")
 
 
 def test_nearest_of_a_key_that_the_model_has_in_another_order(session: Session) -> None:
