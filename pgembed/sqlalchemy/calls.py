@@ -74,6 +74,7 @@ class Target:
         entity: the mapped class; None for a Table.
         criterion: what makes a row one of the class, where several classes share the table.
         beside: of a class that is spread over several tables, the others, each with what joins its rows.
+        below: subclasses that the class says are loaded with it (``with_polymorphic``).
     """
 
     table: Table
@@ -81,6 +82,7 @@ class Target:
     entity: Any
     criterion: ColumnElement[bool] | None
     beside: tuple[tuple[Table, ColumnElement[bool]], ...] = ()
+    below: tuple[Mapper[Any], ...] = ()
 
     @classmethod
     def of(cls, target: Any, column: Any = None, *, may_spread: bool = False) -> Target:
@@ -113,9 +115,10 @@ class Target:
                     hint="Name the class or the Table that has the column in question, and join the result.",
                 )
             table, beside = spread.over(mapper, column)
-        known = {mapped for attribute in mapper.column_attrs for mapped in attribute.columns}
+        below = spread.below(mapper) if may_spread else ()
+        known = {mapped for each in (mapper, *below) for attribute in each.column_attrs for mapped in attribute.columns}
         mapped = tuple(column for column in table.columns if column in known and _is_there(column))
-        return cls(table, mapped, mapper.class_, spread.criterion(mapper, table), beside)
+        return cls(table, mapped, mapper.class_, spread.criterion(mapper, table), beside, below)
 
     def condition(self, condition: Any) -> Any:
         """The user's filter together with what belongs to the class; None where there is neither."""
@@ -438,7 +441,7 @@ def rows_of(
     joined: Any = source
     for name, (target, prefix) in rows.items():
         own: dict[Column[Any], ColumnElement[Any]] = {column: Field(source.c[name], column) for column in target.table.columns}
-        for table, condition in target.beside:
+        for table, condition in (*target.beside, *spread.joined(target.below, target.table, target.beside)):
             joined = joined.outerjoin(table, spread.replaced(condition, own))
             for column in filter(_is_there, table.columns):
                 label = _free(prefix + str(column.name), taken)
@@ -460,5 +463,5 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def entity(rows: Any, target: Any) -> Any:
-    """The mapped class over the columns of a result."""
+    """The mapped class over the columns of a result, with those of its subclasses that it loads and the result has."""
     return aliased(target, rows)

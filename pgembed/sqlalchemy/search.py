@@ -53,7 +53,10 @@ class EntityHits(Hits, Generic[T]):
 
     @property
     def entity(self) -> type[T]:
-        """The mapped class over these rows, as ``sqlalchemy.orm.aliased`` makes it: selecting it gives instances of the class."""
+        """The mapped class over these rows, as ``sqlalchemy.orm.aliased`` makes it: selecting it gives instances of the class.
+
+        Of a class that loads subclasses with it (``with_polymorphic``), these are with it too, as ``hits.entity.Engineer``.
+        """
         if "_aliased" not in self.__dict__:
             self.__dict__["_aliased"] = calls.entity(self, self._entity)
         found: type[T] = self.__dict__["_aliased"]

@@ -73,6 +73,23 @@ def reaching(condition: Any, beside: tuple[tuple[Table, ColumnElement[bool]], ..
     return exists(literal_column("1")).select_from(*(table for table, _ in beside)).where(*(one for _, one in beside), condition)
 
 
+def below(mapper: Mapper[Any]) -> tuple[Mapper[Any], ...]:
+    """The subclasses of a class that are loaded together with it, each after those that it inherits from."""
+    return tuple(one for one in mapper.with_polymorphic_mappers if one is not mapper and not one.concrete)
+
+
+def joined(
+    mappers: tuple[Mapper[Any], ...], table: Table, beside: tuple[tuple[Table, ColumnElement[bool]], ...]
+) -> list[tuple[Table, ColumnElement[bool]]]:
+    """The tables of subclasses that are not among those of their class, each with what joins its rows."""
+    made: dict[Table, ColumnElement[bool]] = {}
+    known = {table, *(one for one, _ in beside)}
+    for one in mappers:
+        if isinstance(one.local_table, Table) and one.local_table not in known and one.inherit_condition is not None:
+            made.setdefault(one.local_table, one.inherit_condition)
+    return list(made.items())
+
+
 def replaced(condition: ColumnElement[bool], by: dict[Column[Any], ColumnElement[Any]]) -> ColumnElement[bool]:
     """A condition with some columns replaced."""
     made: ColumnElement[bool] = visitors.replacement_traverse(condition, {}, lambda element, **_: by.get(element))

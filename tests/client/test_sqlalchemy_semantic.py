@@ -222,6 +222,57 @@ def test_hits_of_a_base_class_are_of_their_own_classes_and_load_eagerly(zoo: Ses
     assert zoo.execute(joined).all() == [("Ann", 2)]
 
 
+def test_subclasses_that_are_loaded_with_a_class_come_in_its_statement(
+    db: psycopg.Connection[Any], engine: Engine, statements: list[str]
+) -> None:
+    class Own(DeclarativeBase):
+        pass
+
+    class Node(Own):
+        __tablename__ = "node"
+        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "node", "with_polymorphic": "*"}  # noqa: RUF012
+        id: Mapped[int] = mapped_column(primary_key=True)
+        kind: Mapped[str]
+        e: Mapped[Any] = mapped_column(VECTOR(3), deferred=True)
+
+    class Leaf(Node):  # in the table of nodes
+        __mapper_args__ = {"polymorphic_identity": "leaf"}  # noqa: RUF012
+        colour: Mapped[str | None]
+
+    class Branch(Node):
+        __tablename__ = "branch"
+        __mapper_args__ = {"polymorphic_identity": "branch", "with_polymorphic": "*"}  # noqa: RUF012
+        id: Mapped[int] = mapped_column(ForeignKey("node.id"), primary_key=True)
+        length: Mapped[int]
+
+    class Twig(Branch):
+        __tablename__ = "twig"
+        __mapper_args__ = {"polymorphic_identity": "twig"}  # noqa: RUF012
+        id: Mapped[int] = mapped_column(ForeignKey("branch.id"), primary_key=True)
+        buds: Mapped[int]
+
+    Own.metadata.create_all(engine)
+    db.execute("SELECT pgembed.adopt_embedding('node', 'e')")
+    with Session(engine) as session:
+        session.add_all([Leaf(id=1, e=[1, 0, 0], colour="green"), Branch(id=2, e=[1, 1, 0], length=5)])
+        session.add_all([Twig(id=3, e=[0, 1, 0], length=6, buds=7), Node(id=4, e=[-1, 0, 0])])
+        session.commit()
+        every = [(1, "Leaf", "green", None, None), (2, "Branch", None, 5, None), (3, "Twig", None, 6, 7), (4, "Node", None, None, None)]
+        for model, expected in ((Node, every), (Branch, every[1:3]), (Twig, every[2:3]), (Leaf, every[:1])):
+            session.expunge_all()
+            statements.clear()
+            hits = search(model, [1, 0, 0], column_name="e")
+            found = session.scalars(select(hits.entity).order_by(hits.rank))
+            told = [(one.id, type(one).__name__, *(getattr(one, name, None) for name in ("colour", "length", "buds"))) for one in found]
+            assert told == expected
+            assert len(statements) == 1
+        hits = search(Node, [1, 0, 0])
+        twig: Any = getattr(hits.entity, "Twig")  # noqa: B009  a type checker knows no such attribute
+        assert session.execute(select(twig.buds, twig.length).where(twig.buds > 1)).all() == [(7, 6)]
+        hits = search(Twig, [1, 0, 0], column_name="e", filter=(Twig.buds == 7) & (Twig.length == 6) & (Twig.id > 0))
+        assert session.scalars(select(hits.entity.id)).all() == [3]
+
+
 def test_a_row_is_locked_where_nearest_finds_it(zoo: Session) -> None:
     zoo.scalars(select(Animal).where(semantic(Animal.e).nearest([1, 0, 0], k=1)).with_for_update()).one()
     locks = "SELECT count(*) FROM pg_locks WHERE relation = 'animal'::regclass AND mode = 'RowShareLock'"
