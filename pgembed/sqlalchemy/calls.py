@@ -45,6 +45,7 @@ from sqlalchemy.types import TypeEngine
 
 from pgembed import errors
 from pgembed.sqlalchemy import filters, spread
+from pgembed.sqlalchemy.sources import DIALECT
 
 T = TypeVar("T")
 RowsT = TypeVar("RowsT", bound=Subquery)
@@ -185,7 +186,7 @@ def key(given: Any, table: Table | None = None) -> Any:
 def _in_database(given: Any, kind: TypeEngine[Any]) -> Any:
     """A value of a key as the database has it: what SQLAlchemy alone knows of is how a user's own type and an Enum are kept."""
     if isinstance(kind, TypeDecorator | Enum):
-        processor: Any = kind.bind_processor(filters.PLAIN_DIALECT)
+        processor: Any = kind.bind_processor(DIALECT)
         given = given if processor is None else processor(given)
     return "\\x" + bytes(given).hex() if isinstance(given, bytes | bytearray | memoryview) else given
 
@@ -224,19 +225,23 @@ def query(given: Any) -> ColumnElement[Any]:
     return sql_cast(value("query", given, VECTOR()), VECTOR())
 
 
-def options(
-    *, k: Any, column_name: str | None, max_distance: Any, recall: Any, exact: Any, consistency: Any = "any"
-) -> dict[str, ColumnElement[Any]]:
-    """The optional arguments that all searches share; those left at their default do not appear in the statement."""
-    given = {
-        "k": value("k", k, Integer()),
-        "column_name": None if column_name is None else value("column_name", column_name, Text()),
-        "max_distance": None if max_distance is None else value("max_distance", max_distance, Float()),
-        "recall": None if recall is None else value("recall", recall, Float()),
+def options(given: Mapping[str, Any]) -> dict[str, ColumnElement[Any]]:
+    """The optional arguments that all searches share; but for k, those left at their default do not appear in the statement.
+
+    Args:
+        given: the ``locals()`` of a search.
+    """
+    column, exact, consistency = column_name(given["column_name"]), given["exact"], given["consistency"]
+    made = {
+        "k": value("k", given["k"], Integer()),
+        "column_name": None if column is None else value("column_name", column, Text()),
+        "max_distance": None if given["max_distance"] is None else value("max_distance", given["max_distance"], Float()),
+        "recall": None if given["recall"] is None else value("recall", given["recall"], Float()),
         "exact": None if exact is False else value("exact", exact, Boolean()),
-        "consistency": None if consistency == "any" else value("consistency", consistency, Text()),
+        # an expression is never equal to a text, and says so with another expression
+        "consistency": None if isinstance(consistency, str) and consistency == "any" else value("consistency", consistency, Text()),
     }
-    return {name: argument for name, argument in given.items() if argument is not None}
+    return {name: argument for name, argument in made.items() if argument is not None}
 
 
 class Call(FunctionElement[Any]):

@@ -9,9 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Column, Connection, Index, MetaData, Table, event, inspect, text
-from sqlalchemy.exc import NoInspectionAvailable
-from sqlalchemy.orm import Mapper
+from sqlalchemy import Column, Connection, Index, MetaData, Table, event, text
 
 from pgembed import errors
 from pgembed.sqlalchemy import declarations
@@ -56,7 +54,7 @@ class Linker:
         alias_tables: Collection[Any] = (),
     ) -> None:
         self.name = name
-        self.metadata: MetaData = _table(target).metadata
+        self.metadata: MetaData = declarations.table_of(target).metadata
         self._targets: list[tuple[Table, dict[str, Any]]] = []
         known = self.metadata.info.setdefault(LINKERS_INFO, {})
         if name in known:
@@ -89,7 +87,7 @@ class Linker:
         Returns:
             The linker itself.
         """
-        table = _table(target)
+        table = declarations.table_of(target)
         given = {"key": key, "names": names, "aliases": aliases, "context": context, "types": types}
         self._targets.append((table, {**given, "relations": tuple(relations), "alias_tables": tuple(alias_tables)}))
         listen(table)
@@ -139,7 +137,7 @@ def complete(connection: Connection, target: Any) -> list[str]:
         errors.UnknownTable: the table is not there.
         sqlalchemy.exc.DBAPIError: the server refuses; SQLSTATE 22023 where a codec is declared and no row has a vector yet.
     """
-    table = _table(target)
+    table = declarations.table_of(target)
     if not getattr(connection.connection.dbapi_connection, "autocommit", False):
         raise errors.NotReady(
             "completing a table commits, and the connection is in a transaction",
@@ -176,23 +174,6 @@ def complete(connection: Connection, target: Any) -> list[str]:
         for index in indexes:
             run(Statement(str(index)))
     return ran
-
-
-def _table(target: Any) -> Table:
-    """The table of a mapped class, the one that is the class's own where it has several.
-
-    Raises:
-        errors.InvalidParameter: it is no class with a table.
-    """
-    if isinstance(target, Table):
-        return target
-    try:
-        mapper = inspect(target)
-    except NoInspectionAvailable:
-        mapper = None
-    if isinstance(mapper, Mapper) and isinstance(mapper.local_table, Table):
-        return mapper.local_table
-    raise errors.InvalidParameter(f"a mapped class or a Table is needed, not {target!r}", hint="Name the class itself.")
 
 
 def _must_be_installed(connection: Any) -> None:

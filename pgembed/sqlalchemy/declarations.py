@@ -11,22 +11,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sqlalchemy import Column, MetaData, Table
-from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy import Column, MetaData, Table, inspect
+from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Mapper
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql.compiler import DDLCompiler
 
 from pgembed import errors
-from pgembed.sqlalchemy.sources import Source, text_of
+from pgembed.sqlalchemy.sources import DIALECT, Source, text_of
 
 INFO = "pgembed"
 """Where a declaration hangs: ``column.info["pgembed"]``."""
 LINKERS_INFO = "pgembed.linkers"
 """Where linkers hang: ``metadata.info["pgembed.linkers"]``, by name."""
 
-# With a paramstyle in which a percent sign stands for itself: where a driver reads two as one, they are doubled with the whole statement.
-_QUOTE: Any = PGDialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
+_QUOTE = DIALECT.identifier_preparer
 _CODEC_OPTIONS = ("bits", "dims", "bytes", "centered", "rotation", "residual_bits", "sample_rows", "seed", "code_type", "measure")
 
 
@@ -133,6 +133,23 @@ class Declared:
         # a lambda cannot be pickled; its text can
         source = self.source if isinstance(self.source, str) or self.origin is None else self.resolve(self.origin).source
         return {"source": source, "rest": self.rest, "origin": self.origin}
+
+
+def table_of(target: Any) -> Table:
+    """The table of a mapped class, the one that is the class's own where it has several.
+
+    Raises:
+        errors.InvalidParameter: it is no class with a table.
+    """
+    if isinstance(target, Table):
+        return target
+    try:
+        mapper = inspect(target)
+    except NoInspectionAvailable:
+        mapper = None
+    if isinstance(mapper, Mapper) and isinstance(mapper.local_table, Table):
+        return mapper.local_table
+    raise errors.InvalidParameter(f"a mapped class or a Table is needed, not {target!r}", hint="Name the class itself.")
 
 
 def declared(column: Column[Any]) -> Declared | None:

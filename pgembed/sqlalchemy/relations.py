@@ -24,16 +24,15 @@ from sqlalchemy import (
     Text,
     and_,
     exists,
-    inspect,
     select,
     tuple_,
 )
-from sqlalchemy.orm import Mapped, Mapper, Relationship, foreign, relationship
+from sqlalchemy.orm import Mapped, Relationship, foreign, relationship
 
 from pgembed import errors, naming
 from pgembed.linkers import layout
 from pgembed.sqlalchemy import calls
-from pgembed.sqlalchemy.calls import Target
+from pgembed.sqlalchemy.declarations import table_of
 
 
 class LinkRow:
@@ -165,7 +164,7 @@ def _described(links: str, source: _Side, targets: Sequence[_Side], schema: str 
     taken = set(layout.OWN)
     held, runners_up = [], []
     for place, (target, named, names) in enumerate((source, *targets)):
-        table = _table(target)
+        table = table_of(target)
         key = _key(table, named)
         if place == 0:
             made = layout.source_names(table.name, [one.name for one in key], taken)
@@ -198,12 +197,6 @@ def _described(links: str, source: _Side, targets: Sequence[_Side], schema: str 
         info={"pgembed": "owned"},
     )
     return described, held
-
-
-def _table(target: Any) -> Table:
-    """The table that has a class's own key: of several that it is spread over its own."""
-    mapper = None if isinstance(target, Table) else inspect(target, raiseerr=False)
-    return mapper.local_table if isinstance(mapper, Mapper) and isinstance(mapper.local_table, Table) else Target.of(target).table
 
 
 def _key(table: Table, named: Sequence[Any] | None) -> list[Column[Any]]:

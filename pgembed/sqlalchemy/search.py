@@ -157,17 +157,10 @@ def search(
         errors.NotSupported: the class is spread over several tables, and neither a declaration nor column_name says which has the embedded
             column; or, when the statement is compiled, the filter reads other tables outside of a subquery, or has a value without a type.
     """
-    found = Target.of(target, column_name, may_spread=True)
+    given, found = locals(), Target.of(target, column_name, may_spread=True)
     arguments = {
         "query": calls.query(query),
-        **calls.options(
-            k=k,
-            column_name=calls.column_name(column_name),
-            max_distance=max_distance,
-            recall=recall,
-            exact=exact,
-            consistency=consistency,
-        ),
+        **calls.options(given),
     }
     return _hits("search", found, arguments, filter)
 
@@ -221,17 +214,10 @@ def search_like(
             order of the key in the database. Or the row itself, an instance; or an expression of the key.
     All else is as in `search`.
     """
-    found = Target.of(target, column_name, may_spread=True)
+    given, found = locals(), Target.of(target, column_name, may_spread=True)
     arguments = {
         "key": calls.value("key", calls.key(key, found.table), Text()),
-        **calls.options(
-            k=k,
-            column_name=calls.column_name(column_name),
-            max_distance=max_distance,
-            recall=recall,
-            exact=exact,
-            consistency=consistency,
-        ),
+        **calls.options(given),
     }
     return _hits("search_like", found, arguments, filter)
 
@@ -249,17 +235,10 @@ def search_keys(
     consistency: Literal["any", "fresh"] = "any",
 ) -> Keys:
     """Keys and distances of the k nearest rows, for callers who may not read every column of the table; otherwise as `search`."""
-    found = Target.of(target, column_name, may_spread=True)
+    given, found = locals(), Target.of(target, column_name, may_spread=True)
     arguments = {
         "query": calls.query(query),
-        **calls.options(
-            k=k,
-            column_name=calls.column_name(column_name),
-            max_distance=max_distance,
-            recall=recall,
-            exact=exact,
-            consistency=consistency,
-        ),
+        **calls.options(given),
     }
     condition = ("filter", found.condition(filter), {found.table.name: found.table})
     call = Call("search_keys", arguments, regclass=found.table, condition=condition)
@@ -285,17 +264,10 @@ def explain_search(
         execute: run the search and measure; else nothing of the filter is run.
     All else is as in `search`.
     """
-    found = Target.of(target, column_name, may_spread=True)
+    given, found = locals(), Target.of(target, column_name, may_spread=True)
     arguments = {
         "query": calls.query(query),
-        **calls.options(
-            k=k,
-            column_name=calls.column_name(column_name),
-            max_distance=max_distance,
-            recall=recall,
-            exact=exact,
-            consistency=consistency,
-        ),
+        **calls.options(given),
         **({} if execute else {"execute": calls.value("execute", execute, Boolean())}),
     }
     condition = ("filter", found.condition(filter), {found.table.name: found.table})

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Dialect, Float, Inspector, LargeBinary, String, Table, literal
 from sqlalchemy.dialects.postgresql import DOMAIN
-from sqlalchemy.dialects.postgresql.base import PGDialect, ischema_names
+from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
 
 from pgembed import errors
 from pgembed.sqlalchemy.calls import Call
+from pgembed.sqlalchemy.sources import DIALECT
 
-# With a paramstyle in which a percent sign stands for itself: where a driver reads two as one, they are doubled with the whole statement.
-_QUOTE: Any = PGDialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
+_QUOTE = DIALECT.identifier_preparer
 # What a codec's domain checks, as the catalogs write it: its name in the schema that pgembed made it in, and its length.
 _CHECKED = re.compile(r"octet_length\(VALUE\) (?:OPERATOR\(pg_catalog\.=\)|=) (\d+)")
 
