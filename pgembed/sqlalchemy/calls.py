@@ -113,7 +113,7 @@ class Target:
             if not may_spread:
                 raise errors.NotSupported(
                     f"{mapper.class_.__name__} is not mapped to one table",
-                    hint="Name the class or the Table that has the column in question, and join the result.",
+                    hint="Name the class or the Table that has the column in question, or its attribute; and join what comes back.",
                 )
             table, beside = spread.over(mapper, column)
         below = spread.below(mapper) if may_spread else ()

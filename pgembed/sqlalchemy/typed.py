@@ -218,13 +218,17 @@ def arguments(
     values: dict[str, ColumnElement[Any]] = {}
     tables: dict[str, Table] = {}
     condition: Bound | None = None
-    given = _with_columns(given, parameters(function))
-    for name, (kind, default) in parameters(function).items():
+    known = parameters(function)
+    given = _with_columns(given, known)
+    for name, (kind, default) in known.items():
         argument = given[name]
         if _unchanged(argument, default):
             continue
         if kind.as_ == "table" and not isinstance(argument, str) and not _is_expression(argument):
-            tables[name] = Target.of(argument).table
+            column = _COLUMN_OF.get(name)
+            # of a class that is spread over several tables it is the one with the column
+            found = Target.of(argument, given[column], may_spread=True) if column in known else Target.of(argument)
+            tables[name] = found.table
         elif kind.as_ == "condition":
             condition = (name, argument, over) if over is not None else (name, *_over(given.get("target"), argument))
         elif kind.as_ == "key":

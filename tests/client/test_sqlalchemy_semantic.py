@@ -25,7 +25,7 @@ from sqlalchemy.orm import (
 )
 
 from pgembed import errors
-from pgembed.sqlalchemy import embedded, explain_search, search, search_keys, search_like, semantic
+from pgembed.sqlalchemy import distance, embedded, explain_search, provenance, search, search_keys, search_like, semantic
 
 
 class Base(DeclarativeBase):
@@ -200,6 +200,9 @@ def test_a_class_of_several_tables_is_searched_by_the_one_with_the_column(zoo: S
     assert zoo.scalars(select(like.entity.name)).all() == ["Tit"]
     assert zoo.scalars(select(search_keys(Bird, [1, 0, 0], column_name=Bird.e).key)).all() == ["3", "2", "4"]
     assert zoo.execute(select(explain_search(Bird, [1, 0, 0], column_name=Bird.e))).all()
+    # and whatever else is of an embedded column
+    assert [zoo.scalar(select(func.count()).select_from(provenance(*of))) for of in ((Bird.e,), (Bird, "e"), (Bird.sound,))] == [4, 4, 3]
+    assert zoo.scalar(select(distance(Bird, 2, Parrot, 4, "sound", "sound"))) == pytest.approx(1 - 0.5**0.5)
     with pytest.raises(errors.NotSupported, match="Bird is not mapped to one table") as caught:
         search(Bird, [1, 0, 0])
     assert "column_name=" in str(caught.value.hint)
