@@ -29,6 +29,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     inspect,
+    literal,
     select,
 )
 from sqlalchemy import cast as sql_cast
@@ -76,6 +77,7 @@ class Target:
         criterion: what makes a row one of the class, where several classes share the table.
         beside: of a class that is spread over several tables, the others, each with what joins its rows.
         below: subclasses that the class says are loaded with it (``with_polymorphic``).
+        told_by: of one of several classes of a table the column that tells them apart, and its value for this one.
     """
 
     table: Table
@@ -84,6 +86,7 @@ class Target:
     criterion: ColumnElement[bool] | None
     beside: tuple[tuple[Table, ColumnElement[bool]], ...] = ()
     below: tuple[Mapper[Any], ...] = ()
+    told_by: tuple[Column[Any], Any] | None = None
 
     @classmethod
     def of(cls, target: Any, column: Any = None, *, may_spread: bool = False) -> Target:
@@ -119,7 +122,7 @@ class Target:
         below = spread.below(mapper) if may_spread else ()
         known = {mapped for each in (mapper, *below) for attribute in each.column_attrs for mapped in attribute.columns}
         mapped = tuple(column for column in table.columns if column in known and _is_there(column))
-        return cls(table, mapped, mapper.class_, spread.criterion(mapper, table), beside, below)
+        return cls(table, mapped, mapper.class_, spread.criterion(mapper, table), beside, below, spread.told_by(mapper, table))
 
     def condition(self, condition: Any) -> Any:
         """The user's filter together with what belongs to the class; None where there is neither."""
@@ -393,6 +396,9 @@ class Field(ColumnElement[Any]):
     """A column of a row that a function returned: ``(hit.item).price``.
 
     For SQLAlchemy it stands for the table's column, which is how a mapped class finds its attributes in it.
+
+    Args:
+        missing: what it is where there is no row; None for NULL.
     """
 
     __visit_name__ = "pgembed_field"
@@ -400,10 +406,12 @@ class Field(ColumnElement[Any]):
         ("row", InternalTraversal.dp_clauseelement),
         ("name", InternalTraversal.dp_string),
         ("type", InternalTraversal.dp_type),
+        ("missing", InternalTraversal.dp_clauseelement),
     ]
 
-    def __init__(self, row: ColumnElement[Any], column: Column[Any], *, of_entity: bool = True) -> None:
+    def __init__(self, row: ColumnElement[Any], column: Column[Any], *, of_entity: bool = True, missing: Any = None) -> None:
         self.row = row
+        self.missing = None if missing is None else literal(missing, column.type)
         self.name = str(column.name)
         self.type = column.type
         self._proxies = [column] if of_entity else []
@@ -414,8 +422,10 @@ class Field(ColumnElement[Any]):
 
 
 @compiles(Field)
-def _render_field(field: Field, compiler: SQLCompiler, **_: Any) -> str:
-    return f"({compiler.process(field.row)}).{compiler.preparer.quote(field.name)}"
+def _render_field(field: Field, compiler: SQLCompiler, **kw: Any) -> str:
+    text = f"({compiler.process(field.row)}).{compiler.preparer.quote(field.name)}"
+    kw = {name: kw[name] for name in ("literal_binds", "render_postcompile") if name in kw}
+    return text if field.missing is None else f"coalesce({text}, {compiler.process(field.missing, **kw)})"
 
 
 def rows_of(
@@ -425,6 +435,8 @@ def rows_of(
     others: Mapping[str, Any],
     *,
     beside: tuple[str, ...] = (),
+    may_miss: tuple[str, ...] = (),
+    unasked: tuple[str, ...] = (),
 ) -> RowsT:
     """SELECT the columns of the rows that a call returns, as a subquery.
 
@@ -433,6 +445,8 @@ def rows_of(
         rows: column of the call's result that is a row -> (its table, prefix of its columns' names in the result).
         others: column of the call's result -> its type.
         beside: rows of which only the columns are there: a mapped class finds itself in another one.
+        may_miss: rows that may be NULL. Of one class of a table SQLAlchemy asks its rows for the class, and would leave these out.
+        unasked: rows that come whatever the call was asked for, and are not of the class then.
     Returns:
         The subquery; its attribute ``_names`` tells how each of the others is called in it, since the table may have such a column.
     """
@@ -443,6 +457,17 @@ def rows_of(
         for column in target.columns
     ]
     taken = {field.name for field in fields}
+    for name in may_miss:
+        target, prefix = rows[name]
+        if target.told_by is None:
+            continue
+        column, missing = target.told_by
+        # the column itself, which is NULL where there is no row, and beside it the one that the class looks at
+        place = next(place for place, field in enumerate(fields) if field.name == prefix + str(column.name))
+        fields[place] = Field(source.c[name], column, of_entity=False).label(fields[place].name)
+        label = _free(fields[place].name, taken)
+        taken.add(label)
+        fields.append(Field(source.c[name], column, of_entity=name not in beside, missing=missing).label(label))
     joined: Any = source
     for name, (target, prefix) in rows.items():
         own: dict[Column[Any], ColumnElement[Any]] = {column: Field(source.c[name], column) for column in target.table.columns}
@@ -456,6 +481,11 @@ def rows_of(
     statement = select(*fields, *(source.c[name].label(names[name]) for name in others))
     if joined is not source:
         statement = statement.select_from(joined)
+    for name in unasked:
+        target, _ = rows[name]
+        if target.criterion is not None:
+            own = {column: Field(source.c[name], column) for column in target.table.columns}
+            statement = statement.where(spread.replaced(target.criterion, own))
     result = made._construct(statement)
     result.__dict__["_names"] = names
     return result

@@ -211,11 +211,13 @@ def semantic_join(
     made: type[Pairs] = EntityPairs if at_left.entity and at_right.entity else Pairs
     others = {"distance": Float(), "rank": Integer(), "is_match": Boolean(), "probability": Float(), "evidence": ARRAY(Text())}
     sides, twice = {"left_row": (at_left, "left_"), "right_row": (at_right, "right_")}, at_left.table is at_right.table
-    pairs = calls.rows_of(made, call, sides, others, beside=("right_row",) if twice else ())
+    inner = isinstance(join_type, str) and join_type == "inner"
+    may_miss, unasked = ((), ()) if inner else (("right_row",), ("left_row",))
+    pairs = calls.rows_of(made, call, sides, others, beside=("right_row",) if twice else (), may_miss=may_miss, unasked=unasked)
     if isinstance(pairs, EntityPairs):
         pairs._entities = (at_left.entity, at_right.entity)
         if twice:
-            other = pairs._other = calls.rows_of(Again, call, sides, others, beside=("left_row",))
+            other = pairs._other = calls.rows_of(Again, call, sides, others, beside=("left_row",), may_miss=may_miss, unasked=unasked)
             other.name, other._pairs = pairs.name, pairs
     return pairs
 

@@ -146,6 +146,7 @@ def link(
             "mention_type": Text(),
         },
         beside=("runner_up",),
+        may_miss=("entity",),
     )
     if isinstance(links, EntityLinks):
         links._entity = found.entity

@@ -65,6 +65,15 @@ def criterion(mapper: Mapper[Any], table: Table) -> ColumnElement[bool] | None:
     return found if kind is None else found.where(kind.in_(identities))
 
 
+def told_by(mapper: Mapper[Any], table: Table) -> tuple[Column[Any], Any] | None:
+    """The column of a table by which SQLAlchemy tells that a row is of a class, and a value that says so; None where it does not ask."""
+    kind = mapper.polymorphic_on
+    if not mapper.single or not isinstance(kind, Column) or kind.table is not table:
+        return None
+    known = [one.polymorphic_identity for one in mapper.self_and_descendants if one.polymorphic_identity is not None]
+    return (kind, known[0]) if known else None
+
+
 def reaching(condition: Any, beside: tuple[tuple[Table, ColumnElement[bool]], ...]) -> Any:
     """A condition over the columns of a class, as one over the table that is searched: its rows in the other tables are looked up."""
     statement: Select[Any] = select(literal_column("1")).where(condition)

@@ -42,6 +42,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext import serializer
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from pgembed.sqlalchemy import (
@@ -358,6 +359,31 @@ def test_one_class_of_a_table_is_joined_alone(db: psycopg.Connection[Any], engin
         keys = semantic_join_keys(Animal.e, Dog.e)
         assert session.execute(select(keys.left_key, keys.right_key).order_by(keys.left_key)).all() == [("1", "2"), ("2", "3"), ("3", "2")]
         assert session.execute(select(explain_join(Dog.e, Maker.e))).all()
+
+
+def test_one_class_of_a_table_may_be_missing_and_its_line_is_there(db: psycopg.Connection[Any], engine: Engine) -> None:
+    db.execute("CREATE SCHEMA shop")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add_all([Animal(id=1, e=[1, 0, 0]), Dog(id=2, e=[1, 0, 0]), Dog(id=3, e=[0, 1, 0])])
+        session.add_all([Maker(id=1, name="Acme", e=[1, 0, 0]), Maker(id=2, name="Ajax", e=[0, 0, 1])])
+        session.commit()
+        db.execute("SELECT pgembed.adopt_embedding('animal', 'e'), pgembed.adopt_embedding('maker', 'e')")
+        pairs = semantic_join(Maker.e, Dog.e, max_distance=0.1, join_type="left")
+        found = session.execute(select(pairs.left, pairs.right, pairs.c.right_kind).order_by(pairs.left.id)).all()
+        assert [(maker.id, dog and dog.id, kind) for maker, dog, kind in found] == [(1, 2, "dog"), (2, None, None)]
+        # a left row that is of another class is none of the class without a pair
+        for join_type, expected in (("left", [(2, 1), (3, None)]), ("anti", [(3, None)])):
+            pairs = semantic_join(Dog.e, Maker.e, max_distance=0.1, join_type=join_type)
+            assert session.execute(select(pairs.c.left_id, pairs.c.right_id).order_by(pairs.c.left_id)).all() == expected
+        every = semantic_join(Dog.e, Dog.e, max_distance=0.1, join_type="left")
+        assert session.execute(select(every.left.id, every.right).order_by(every.left.id)).all() == [(2, None), (3, None)]
+        db.execute("SELECT pgembed.create_linker('beasts', 'animal', names => $$ CASE id WHEN 2 THEN 'Rex' ELSE 'Tom' END $$)")
+        links = link(Dog, "Rex met Wuff.")
+        named = session.execute(select(links.mention, links.entity, links.c.kind).order_by(links.start_char)).all()
+        assert [(mention, dog and dog.id, kind) for mention, dog, kind in named] == [("Rex", 2, "dog"), ("Wuff", None, None)]
+        again = serializer.loads(serializer.dumps(select(links.entity.id).where(links.entity.e.is_(None))), Base.metadata, session)
+        assert session.scalars(again).all() == [None]
 
 
 def test_errors_of_the_server_arrive(things: Session) -> None:
