@@ -212,7 +212,7 @@ class AddCode(Operation):
             table_name, codec, column_name, is_generated, embedding_column: as of ``pgembed.add_code``.
             covering: columns of a covering index, as of ``pgembed.code_indexes``; it is built by fill.
             fill: commit what the migration has done so far, then compute the codes (``CALL pgembed.fill_code``) and build their indexes
-                concurrently, each by itself; see refresh of `create_embedding`.
+                concurrently, each by itself; see refresh of `create_embedding`, also for what happens after an interruption.
             required: a codec that is not there is an error.
         Raises:
             errors.InvalidParameter: fill with ``--sql``: the database is asked which indexes are missing.
@@ -260,6 +260,9 @@ class AddCode(Operation):
     @property
     def commits(self) -> bool:
         return self.fill
+
+    def is_done(self) -> str:
+        return _has_code(self.table_name, self.schema, self.column, f" AND codec = {literal(self.codec)}")
 
     def finish(self, connection: Connection) -> None:
         heads = {"target": regclass(self.table_name, self.schema), "column_name": literal(self.column)}
@@ -325,7 +328,7 @@ class DropCode(Operation):
         said = {"column_name": self.column_name}
         if not self.if_exists:
             return [call("drop_code", heads, said)]
-        there = f"EXISTS (SELECT FROM pgembed.codes WHERE table_name = {heads['target']} AND column_name = {literal(self.column_name)})"
+        there = _has_code(self.table_name, self.schema, self.column_name)
         return [_guarded(there, call("drop_code", heads, said, verb="PERFORM"))]
 
     def said(self) -> tuple[Sequence[Any], Mapping[str, Any]]:
@@ -342,6 +345,10 @@ class DropCode(Operation):
 
 def _has_codec(name: str) -> str:
     return f"EXISTS (SELECT FROM pgembed.codecs WHERE name = {literal(name)})"
+
+
+def _has_code(name: str, schema: str | None, column: str, also: str = "") -> str:
+    return f"EXISTS (SELECT FROM pgembed.codes WHERE table_name = {regclass(name, schema)} AND column_name = {literal(column)}{also})"
 
 
 def _guarded(condition: str, performed: str, warning: str | None = None, hint: str | None = None) -> str:

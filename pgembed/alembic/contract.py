@@ -23,6 +23,9 @@ from pgembed.sqlalchemy import declarations
 LOG = logging.getLogger("alembic.pgembed")
 _WIDE = 100
 
+Place = tuple[str | None, str]
+"""Schema and name of a table, the schema None where it is the connection's default."""
+
 
 class Operation(MigrateOperation):
     """An operation of pgembed's.
@@ -42,6 +45,13 @@ class Operation(MigrateOperation):
         """What it runs within the migration's transaction, without semicolons at the end."""
         raise NotImplementedError
 
+    def is_done(self) -> str | None:
+        """A condition in SQL: a run that was interrupted has committed its statements, so that only the rest is to be done; None: never.
+
+        Asked where it `commits`, and not in a script, which says what it does.
+        """
+        return None
+
     def afterwards(self) -> Sequence[str]:
         """What it runs outside of a transaction, where it `commits`."""
         return ()
@@ -56,8 +66,11 @@ class Operation(MigrateOperation):
 
 @Operations.implementation_for(Operation)
 def _implement(operations: Operations, operation: Operation) -> None:
-    for statement in operation.statements():
-        run(operations, statement)
+    if not operations.get_context().as_sql:
+        _must_be_there(operations)
+    if not (operation.commits and _is_done(operations, operation)):
+        for statement in operation.statements():
+            run(operations, statement)
     if not operation.commits:
         return
     if isinstance(operations, BatchOperations):
@@ -86,6 +99,26 @@ def _render(context: AutogenContext, operation: Operation) -> str:
     if len(line) <= _WIDE:
         return line
     return call + "\n" + "".join(f"    {one},\n" for one in given) + ")"
+
+
+def _must_be_there(operations: Operations) -> None:
+    asked = "SELECT pg_catalog.to_regnamespace('pgembed') IS NOT NULL"
+    if not operations.get_bind().exec_driver_sql(asked).scalar():
+        raise errors.NotReady(
+            "pgembed is not in this database",
+            hint="Let an earlier revision call op.install_pgembed(), or an administrator CREATE EXTENSION pgembed CASCADE.",
+        )
+
+
+def _is_done(operations: Operations, operation: Operation) -> bool:
+    condition = operation.is_done()
+    if condition is None or operations.get_context().as_sql:
+        return False
+    asked = operations.get_bind().exec_driver_sql(f"SELECT {condition}", execution_options={"no_parameters": True})
+    if not asked.scalar():
+        return False
+    LOG.info("%s was interrupted and goes on", operation.called)
+    return True
 
 
 def run(operations: Operations, statement: str) -> None:
