@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from pgembed import errors
 from pgembed.alembic.contract import Operation, call, irreversible, regclass, table_name
+from pgembed.alembic.definitions import quote
 from pgembed.sqlalchemy.declarations import literal
 
 OPTIONS = (
@@ -93,7 +94,7 @@ class TrainCodec(Operation):
         if self.required:
             return [call("train_codec", heads, said)]
         shown = table_name(self.table_name, self.schema)
-        column = '"' + self.column_name.replace('"', '""') + '"'
+        column = quote(self.column_name)
         return [
             _guarded(
                 f"EXISTS (SELECT FROM {shown} WHERE {column} IS NOT NULL)",
@@ -206,7 +207,7 @@ class AddCode(Operation):
     ) -> None:
         """Give a table a column of codes, as ``pgembed.add_code`` does. Where the codec is not trained, nothing is done but a warning.
 
-        In the migration's transaction no code is computed and no index built, unless the table is small enough to be without rows.
+        In the migration's transaction no code is computed and no index built, but where the table has no rows.
 
         Args:
             table_name, codec, column_name, is_generated, embedding_column: as of ``pgembed.add_code``.

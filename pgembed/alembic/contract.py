@@ -15,6 +15,7 @@ from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import BatchOperations, MigrateOperation, Operations
 from sqlalchemy import Connection, MetaData, Table
+from sqlalchemy.exc import SQLAlchemyError
 
 from pgembed import errors
 from pgembed.sqlalchemy import declarations
@@ -81,11 +82,22 @@ def _implement(operations: Operations, operation: Operation) -> None:
             f"{operation.called} has to commit, and the transaction of this migration is not Alembic's",
             hint="Let env.py begin it with context.begin_transaction(), or leave this to a call after the migration.",
         )
-    with context.autocommit_block():
-        for statement in operation.afterwards():
-            run(operations, statement)
-        if not context.as_sql:
-            operation.finish(operations.get_bind())
+    interrupt: BaseException | None = None
+    try:
+        with context.autocommit_block():
+            try:
+                for statement in operation.afterwards():
+                    run(operations, statement)
+                if not context.as_sql:
+                    operation.finish(operations.get_bind())
+            except (KeyboardInterrupt, SystemExit) as raised:
+                interrupt = raised
+                raise
+    except SQLAlchemyError:
+        # such an interrupt has closed the connection, which Alembic uses once more on its way out
+        if interrupt is not None:
+            raise interrupt from None
+        raise
 
 
 @renderers.dispatch_for(Operation)
@@ -129,6 +141,11 @@ def run(operations: Operations, statement: str) -> None:
     context = operations.get_context()
     if isinstance(operations, BatchOperations):
         batch: Any = operations.impl
+        if batch.recreate == "always":
+            raise errors.NotSupported(
+                "a batch that makes the table anew has no operations of pgembed's, whose triggers and registry are of the old table",
+                hint="Leave recreate='always' out, which PostgreSQL does not need.",
+            )
         said = ("static_output", (f"{statement};",), {}) if context.as_sql else ("execute", (declarations.Statement(statement),), {})
         batch.batch.append(said)
     elif context.as_sql:
@@ -162,12 +179,12 @@ def _log(said: Any) -> None:
 
 def regclass(name: str, schema: str | None) -> str:
     """A table as an argument: ``'shop.product'::regclass``."""
-    return declarations.regclass(_table(name, schema))
+    return declarations.regclass(table(name, schema))
 
 
 def table_name(name: str, schema: str | None) -> str:
     """A table as SQL writes it."""
-    return declarations.table_name(_table(name, schema))
+    return declarations.table_name(table(name, schema))
 
 
 def call(function: str, heads: Mapping[str, str], arguments: Mapping[str, Any], *, verb: str = "SELECT") -> str:
@@ -188,5 +205,6 @@ def irreversible(operation: Operation) -> ValueError:
     return ValueError(f"{operation.called} is not reversible here: what it undoes is not known")
 
 
-def _table(name: str, schema: str | None) -> Table:
+def table(name: str, schema: str | None) -> Table:
+    """A table of which nothing but its name is known."""
     return Table(name, MetaData(), schema=schema)

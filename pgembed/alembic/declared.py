@@ -18,7 +18,7 @@ from sqlalchemy import Connection, MetaData, Table
 from sqlalchemy.exc import DBAPIError
 
 from pgembed import errors
-from pgembed.alembic import linked, meaning, owned, present
+from pgembed.alembic import contract, linked, meaning, owned, present
 from pgembed.alembic.codecs import AddCode, DropCode, DropCodec, TrainCodec
 from pgembed.alembic.contract import LOG, Place, table_name
 from pgembed.alembic.definitions import quote, trial
@@ -312,10 +312,14 @@ def _arrange(
     default: str | None,
 ) -> None:
     """Put what was found around what Alembic has found, and leave to pgembed the columns that it makes."""
+    for one in (*changes.before, *changes.after):
+        LOG.info("Detected %s", " ".join(part for part in one.to_diff_tuple() if isinstance(part, str)))
     late_indexes: list[MigrateOperation] = []
     late_drops: list[MigrateOperation] = []
     for place, embeddings in wanted.items():
-        codes = {code.column_of(_stub(place), name) for name, one in embeddings.items() if (code := one.code) is not None}
+        codes = {
+            code.column_of(contract.table(place[1], place[0]), name) for name, one in embeddings.items() if (code := one.code) is not None
+        }
         ours = {*embeddings, *codes}
         missing = {name for name in codes if (place, name) not in found.codes}
 
@@ -360,7 +364,3 @@ def _listed(metadata: MetaData | Sequence[MetaData] | None) -> Sequence[MetaData
     if metadata is None or isinstance(metadata, MetaData):
         return [] if metadata is None else [metadata]
     return metadata
-
-
-def _stub(place: Place) -> Table:
-    return Table(place[1], MetaData(), schema=place[0])

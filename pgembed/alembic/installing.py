@@ -16,6 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 from pgembed import __version__, errors, install
 from pgembed.alembic.contract import LOG
+from pgembed.alembic.definitions import quote
+from pgembed.sqlalchemy.declarations import literal
 
 LEAST_PGVECTOR = (0, 8)
 _SHOWN = 200  # characters of a script that are shown where it fails
@@ -117,9 +119,9 @@ def _install(operations: Operations, operation: InstallPgembed) -> None:
     if found.is_extension:
         LOG.info("pgembed %s is an extension in this database, and is left alone", version)
     elif version is None:
-        _run(operations, _prepare(vector_schema) + install.schema_script(vector_schema=_quote(vector_schema)))
+        _run(operations, _prepare(vector_schema) + install.schema_script(vector_schema=quote(vector_schema)))
     elif install.version_key(version) < install.version_key(__version__):
-        _run(operations, install.schema_script(version, vector_schema=_quote(vector_schema)))
+        _run(operations, install.schema_script(version, vector_schema=quote(vector_schema)))
 
 
 @Operations.implementation_for(UpdatePgembed)
@@ -148,7 +150,7 @@ def _update(operations: Operations, operation: UpdatePgembed) -> None:
             f"this revision needs pgembed {operation.minimum}, the extension in this database is {version}",
             hint="ALTER EXTENSION pgembed UPDATE, by the administrator who has created it.",
         )
-    _run(operations, install.schema_script(version, vector_schema=_quote(found.vector_schema)))
+    _run(operations, install.schema_script(version, vector_schema=quote(found.vector_schema)))
 
 
 @Operations.implementation_for(DropPgembed)
@@ -201,14 +203,6 @@ def _run(operations: Operations, script: str) -> None:
         raise
 
 
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
 def _prepare(vector_schema: str) -> str:
     """Statements that refuse a database into which the objects cannot go, and create the extensions that they need.
 
@@ -241,7 +235,7 @@ BEGIN
         END IF;
     END LOOP;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'vector') THEN
-        CREATE EXTENSION vector SCHEMA {_quote(vector_schema)};
+        CREATE EXTENSION vector SCHEMA {quote(vector_schema)};
     END IF;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'plpython3u') THEN
         CREATE EXTENSION plpython3u;
@@ -254,9 +248,9 @@ BEGIN
             MESSAGE = pg_catalog.format('pgvector is %s, needed is {least} or newer', found.extversion),
             HINT = 'ALTER EXTENSION vector UPDATE.';
     END IF;
-    IF found.nspname <> {_literal(vector_schema)} THEN
+    IF found.nspname <> {literal(vector_schema)} THEN
         RAISE object_not_in_prerequisite_state USING
-            MESSAGE = pg_catalog.format('pgvector is in the schema "%s", not in "%s"', found.nspname, {_literal(vector_schema)}),
+            MESSAGE = pg_catalog.format('pgvector is in the schema "%s", not in "%s"', found.nspname, {literal(vector_schema)}),
             HINT = pg_catalog.format('op.install_pgembed(vector_schema=%L).', found.nspname);
     END IF;
 END $pgembed$;

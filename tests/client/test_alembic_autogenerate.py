@@ -531,6 +531,13 @@ def test_a_connection_may_be_in_autocommit_mode(make: Make, db: psycopg.Connecti
     assert names(project) == ["alter_embedding product embedding"]
 
 
+def test_the_log_has_what_was_found(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="alembic.pgembed")
+    make(models(linker=True)).differences()
+    assert "Detected create_embedding product embedding" in caplog.messages
+    assert "Detected create_linker products" in caplog.messages
+
+
 def test_other_drivers_do_as_well(make: Make, engine: Engine, db: psycopg.Connection[Any]) -> None:
     metadata = models("name || ': 50% :x'", codec=Code("pq", {"bytes": 8, "measure": False}), linker=True)
     first = make(metadata)

@@ -15,7 +15,7 @@ from alembic.autogenerate import render_python_code
 from alembic.migration import MigrationContext
 from alembic.operations import Operations, ops
 from migrated import Project
-from sqlalchemy import Column, Engine, Integer, Text, column, create_engine
+from sqlalchemy import Column, Engine, Integer, Text, column, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -264,6 +264,23 @@ def test_what_was_interrupted_goes_on(
     assert db.execute("SELECT count(*) FROM pgembed._embedding").fetchone() == (0,)
 
 
+def test_ctrl_c_is_seen_as_such(project: Project, db: psycopg.Connection[Any]) -> None:
+    """SQLAlchemy closes a connection whose statement is interrupted."""
+
+    def interrupted(_cursor: Any, statement: str, _context: Any) -> None:
+        if statement.startswith("CALL"):
+            raise KeyboardInterrupt
+
+    db.execute(TABLE)
+    project.write("a", "op.create_embedding('product', 'name', refresh=True)")
+    event.listen(project.engine, "do_execute_no_params", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        project.upgrade()
+    event.remove(project.engine, "do_execute_no_params", interrupted)
+    project.upgrade()
+    assert db.execute("SELECT version_num FROM alembic_version").fetchall() == [("a",)]
+
+
 @pytest.mark.parametrize(
     "run",
     [
@@ -338,6 +355,14 @@ def test_a_batch_does_things_in_their_order(project: Project, db: psycopg.Connec
     assert db.execute(
         "SELECT count(*) FROM pg_attribute WHERE attrelid = 'product'::regclass AND attnum > 0 AND NOT attisdropped"
     ).fetchone() == (2,)
+
+
+def test_a_batch_that_makes_the_table_anew_is_refused(project: Project, db: psycopg.Connection[Any]) -> None:
+    db.execute(TABLE)
+    project.write("a", "with op.batch_alter_table('product', recreate='always') as batch:\n    batch.create_embedding('name')")
+    with pytest.raises(errors.NotSupported, match="makes the table anew") as caught:
+        project.upgrade()
+    assert "recreate='always'" in (caught.value.hint or "")
 
 
 def test_branches_upgrade_and_downgrade(project: Project, db: psycopg.Connection[Any]) -> None:
