@@ -51,7 +51,11 @@ def by_names_of_now(connection: Connection, place: Place, expression: str, names
     statements += [f"ALTER TABLE pg_temp.pgembed_renamed RENAME COLUMN {quote(old)} TO {quote(new)}" for old, new in renamed]
     written = _words(connection, statements)
     found = re.fullmatch(r" SELECT\s+(.*) AS said\n +FROM [^\n]*;", written or "", re.DOTALL)
-    return expression if found is None else found[1]
+    if found is None:
+        return expression
+    # a later name of the table must not matter; what is not in the expression is in none of its texts either
+    qualified = f"{table_name(name, None)}."
+    return found[1] if qualified in expression else re.sub(rf"(?<![\w$\"]){re.escape(qualified)}", "", found[1])
 
 
 def _spelling(expression: str) -> str:
