@@ -46,7 +46,7 @@ from sqlalchemy.types import TypeEngine
 
 from pgembed import errors
 from pgembed.sqlalchemy import filters, spread
-from pgembed.sqlalchemy.sources import DIALECT
+from pgembed.sqlalchemy.sources import PLAIN_DIALECT
 
 T = TypeVar("T")
 RowsT = TypeVar("RowsT", bound=Subquery)
@@ -189,7 +189,7 @@ def key(given: Any, table: Table | None = None) -> Any:
 def _in_database(given: Any, kind: TypeEngine[Any]) -> Any:
     """A value of a key as the database has it: what SQLAlchemy alone knows of is how a user's own type and an Enum are kept."""
     if isinstance(kind, TypeDecorator | Enum):
-        processor: Any = kind.bind_processor(DIALECT)
+        processor: Any = kind.bind_processor(PLAIN_DIALECT)
         given = given if processor is None else processor(given)
     return "\\x" + bytes(given).hex() if isinstance(given, bytes | bytearray | memoryview) else given
 

@@ -19,14 +19,14 @@ from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql.compiler import DDLCompiler
 
 from pgembed import errors
-from pgembed.sqlalchemy.sources import DIALECT, Source, text_of
+from pgembed.sqlalchemy.sources import PLAIN_DIALECT, Source, text_of
 
 INFO = "pgembed"
 """Where a declaration hangs: ``column.info["pgembed"]``."""
 LINKERS_INFO = "pgembed.linkers"
 """Where linkers hang: ``metadata.info["pgembed.linkers"]``, by name."""
 
-_QUOTE = DIALECT.identifier_preparer
+_QUOTE = PLAIN_DIALECT.identifier_preparer
 _CODEC_OPTIONS = ("bits", "dims", "bytes", "centered", "rotation", "residual_bits", "sample_rows", "seed", "code_type", "measure")
 
 

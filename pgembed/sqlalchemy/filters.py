@@ -32,7 +32,7 @@ from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.util import ClauseAdapter
 
 from pgembed import errors
-from pgembed.sqlalchemy.sources import DIALECT
+from pgembed.sqlalchemy.sources import PLAIN_DIALECT
 
 # What a value is cast to. Length and precision are left out: a cast to VARCHAR(3) or NUMERIC(5, 2) would change the value in silence.
 _BARE_NAMES = {
@@ -97,7 +97,7 @@ def render(
     kwargs: dict[str, Any] = {"schema_translate_map": translate} if translate else {}
     compiled = _FilterCompiler(argument, dialect, condition, **kwargs)
     text = str(compiled.string)
-    head = str(scope.compile(dialect=DIALECT, **kwargs).string) + " \nWHERE "
+    head = str(scope.compile(dialect=PLAIN_DIALECT, **kwargs).string) + " \nWHERE "
     if not text.startswith(head):
         raise errors.NotSupported(f"the {argument} is not one boolean expression", hint=f"It became: {text}")
     return text.removeprefix(head), [(bind, *_sent_as(bind.type, dialect)) for bind in compiled.values]
@@ -117,7 +117,7 @@ class _FilterCompiler(PGCompiler):
         self.argument = argument
         self.value_dialect = value_dialect
         self.values: list[BindParameter[Any]] = []
-        super().__init__(DIALECT, statement, **kwargs)
+        super().__init__(PLAIN_DIALECT, statement, **kwargs)
 
     def visit_bindparam(self, bindparam: BindParameter[Any], *_: Any, **__: Any) -> str:
         if bindparam.expanding:
@@ -199,7 +199,7 @@ def _sent_as(kind: types.TypeEngine[Any], dialect: Dialect) -> tuple[str, bool]:
         return "TEXT[]", False  # column[("a", 1)]; its own name, JSONPATH, is that of another type of PostgreSQL's
     if isinstance(_undecorated(kind), postgresql.CITEXT):
         return "CITEXT", False  # the dialects make a plain string of it
-    known = dialect if dialect.name == "postgresql" else DIALECT
+    known = dialect if dialect.name == "postgresql" else PLAIN_DIALECT
     impl: Any = _undecorated(kind.dialect_impl(known))
     if isinstance(impl, types.NullType | types.TupleType):
         raise errors.NotSupported(

@@ -13,9 +13,9 @@ from sqlalchemy.types import UserDefinedType
 
 from pgembed import errors
 from pgembed.sqlalchemy.calls import Call
-from pgembed.sqlalchemy.sources import DIALECT
+from pgembed.sqlalchemy.sources import PLAIN_DIALECT
 
-_QUOTE = DIALECT.identifier_preparer
+_QUOTE = PLAIN_DIALECT.identifier_preparer
 # What a codec's domain checks, as the catalogs write it: its name in the schema that pgembed made it in, and its length.
 _CHECKED = re.compile(r"octet_length\(VALUE\) (?:OPERATOR\(pg_catalog\.=\)|=) (\d+)")
 
