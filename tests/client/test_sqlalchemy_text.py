@@ -119,10 +119,6 @@ def test_no_length_or_precision_is_cast_to() -> None:
     assert "%(param_1)s::TEXT[]" in statement
 
 
-def test_a_backslash_in_a_filter_is_one() -> None:
-    assert rendered(Thing.title.like("100\\%", escape="\\")) == "thing.name LIKE ($1->>'p1')::TEXT ESCAPE '\\'"
-
-
 def test_a_filter_over_another_table_is_refused() -> None:
     with pytest.raises(errors.NotSupported, match="the filter reads another table: maker") as caught:
         compiled(select(search(Thing, "x", filter=Maker.name == "m").rank))
