@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from pgvector import Vector
@@ -34,9 +33,8 @@ from sqlalchemy import (
 )
 from sqlalchemy import cast as sql_cast
 from sqlalchemy import column as sql_column
-from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import InstanceState, MappedColumn, Mapper, QueryableAttribute, aliased
+from sqlalchemy.orm import InstanceState, MappedColumn, QueryableAttribute, aliased
 from sqlalchemy.sql import coercions, roles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import quoted_name
@@ -47,6 +45,7 @@ from sqlalchemy.types import TypeEngine
 from pgembed import errors
 from pgembed.sqlalchemy import filters, spread
 from pgembed.sqlalchemy.sources import PLAIN_DIALECT
+from pgembed.sqlalchemy.targets import Target, is_there
 
 T = TypeVar("T")
 RowsT = TypeVar("RowsT", bound=Subquery)
@@ -65,77 +64,6 @@ _TYPES = frozenset(_NAMES_OF_TYPES.split())
 
 # A table whose schema a schema_translate_map says, as SQLAlchemy writes it until it is known.
 _TRANSLATED = re.compile(r'(__\[SCHEMA_[^\]]+\]\.(?:"(?:[^"]|"")+"|\w+))')
-
-
-@dataclass(frozen=True)
-class Target:
-    """A table as a user may name it.
-
-    Attributes:
-        columns: the columns that its rows bring: the mapped ones, or all of a Table.
-        entity: the mapped class; None for a Table.
-        criterion: what makes a row one of the class, where several classes share the table.
-        beside: of a class that is spread over several tables, the others, each with what joins its rows.
-        below: subclasses that the class says are loaded with it (``with_polymorphic``).
-        told_by: of one of several classes of a table the column that tells them apart, and its value for this one.
-    """
-
-    table: Table
-    columns: tuple[Column[Any], ...]
-    entity: Any
-    criterion: ColumnElement[bool] | None
-    beside: tuple[tuple[Table, ColumnElement[bool]], ...] = ()
-    below: tuple[Mapper[Any], ...] = ()
-    told_by: tuple[Column[Any], Any] | None = None
-
-    @classmethod
-    def of(cls, target: Any, column: Any = None, *, may_spread: bool = False) -> Target:
-        """Look at a mapped class or a Table.
-
-        Args:
-            column: the embedded column that is meant, as a name or an attribute; None where nothing says it.
-            may_spread: the class may be spread over several tables, of which the one with the embedded column is the target.
-        Raises:
-            errors.InvalidParameter: it is neither.
-            errors.NotSupported: the class is spread over several tables, and may not be, or nothing says which of them is meant.
-        """
-        if isinstance(target, Table):
-            return cls(target, tuple(filter(_is_there, target.columns)), None, None)
-        try:
-            mapper = inspect(target)
-        except NoInspectionAvailable:
-            mapper = None
-        if not isinstance(mapper, Mapper):
-            raise errors.InvalidParameter(
-                f"a mapped class or a Table is needed, not {target!r}",
-                hint="Name the class itself; its alias is what comes back as .entity.",
-            )
-        table = mapper.local_table
-        beside: tuple[tuple[Table, ColumnElement[bool]], ...] = ()
-        if not isinstance(table, Table) or mapper.persist_selectable is not table:
-            if not may_spread:
-                raise errors.NotSupported(
-                    f"{mapper.class_.__name__} is not mapped to one table",
-                    hint="Name the class or the Table that has the column in question, or its attribute; and join what comes back.",
-                )
-            table, beside = spread.over(mapper, column)
-        below = spread.below(mapper) if may_spread else ()
-        known = {mapped for each in (mapper, *below) for attribute in each.column_attrs for mapped in attribute.columns}
-        mapped = tuple(column for column in table.columns if column in known and _is_there(column))
-        return cls(table, mapped, mapper.class_, spread.criterion(mapper, table), beside, below, spread.told_by(mapper, table))
-
-    def condition(self, condition: Any) -> Any:
-        """The user's filter together with what belongs to the class; None where there is neither."""
-        if self.beside and condition is not None:
-            condition = spread.reaching(condition, self.beside)
-        if self.criterion is None:
-            return condition
-        return self.criterion if condition is None else select(self.table).where(condition, self.criterion).whereclause
-
-
-def _is_there(column: Column[Any]) -> bool:
-    """Whether a row of the table has the column: one that declares chunks is none."""
-    return not column._omit_from_statements
 
 
 def column_of(attribute: Any) -> tuple[Any, str]:
@@ -473,7 +401,7 @@ def rows_of(
         own: dict[Column[Any], ColumnElement[Any]] = {column: Field(source.c[name], column) for column in target.table.columns}
         for table, condition in (*target.beside, *spread.joined(target.below, target.table, target.beside)):
             joined = joined.outerjoin(table, spread.replaced(condition, own))
-            for column in filter(_is_there, table.columns):
+            for column in filter(is_there, table.columns):
                 label = _free(prefix + str(column.name), taken)
                 taken.add(label)
                 fields.append(column.label(label))

@@ -11,8 +11,9 @@ from sqlalchemy.orm import QueryableAttribute
 
 from pgembed import errors
 from pgembed.sqlalchemy import calls
-from pgembed.sqlalchemy.calls import Call, Target
+from pgembed.sqlalchemy.calls import Call
 from pgembed.sqlalchemy.pairs import Again, EntityPairs, LeftT, Pairs, RightT
+from pgembed.sqlalchemy.targets import Target
 from pgembed.sqlalchemy.typed import Condition, Flag, Kind, Name, Number, Out, Real, Relation, Rows, Words, arguments, rows, scalar
 
 Entity: TypeAlias = type[Any] | QueryableAttribute[Any]

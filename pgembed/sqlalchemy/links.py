@@ -8,7 +8,8 @@ from sqlalchemy import Boolean, ColumnElement, Double, Float, Integer, Subquery,
 from sqlalchemy.dialects.postgresql import ARRAY, INT4RANGE, REGCLASS
 
 from pgembed.sqlalchemy import calls
-from pgembed.sqlalchemy.calls import Call, Target
+from pgembed.sqlalchemy.calls import Call
+from pgembed.sqlalchemy.targets import Target
 from pgembed.sqlalchemy.typed import Condition, Flag, Kind, Number, Out, Real, Rows, Words, rows
 
 T = TypeVar("T")

@@ -7,7 +7,8 @@ from typing import Any, Generic, Literal, TypeVar, overload
 from sqlalchemy import Boolean, ColumnElement, Float, Integer, Subquery, Table, Text
 
 from pgembed.sqlalchemy import calls
-from pgembed.sqlalchemy.calls import Call, Target
+from pgembed.sqlalchemy.calls import Call
+from pgembed.sqlalchemy.targets import Target
 
 T = TypeVar("T")
 

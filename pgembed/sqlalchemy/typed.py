@@ -48,7 +48,8 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from pgembed import errors
 from pgembed.sqlalchemy import calls
-from pgembed.sqlalchemy.calls import Call, Target
+from pgembed.sqlalchemy.calls import Call
+from pgembed.sqlalchemy.targets import Target
 
 T = TypeVar("T")
 OwnerT = TypeVar("OwnerT", bound="Rows")
