@@ -281,7 +281,7 @@ class Chapters:
                 "Rows by state",
             )
             caption = f"{len(lines)} counts, from pgembed.freshness_log: of each minute of the last day the last one, of each hour before."
-            if len(lines) > 1:
+            if len(lines) > 1 and any(line["rows"] for line in lines):
                 behind = page.folded("Counts as a table", table, long=len(lines) > 100)
                 self._plot(section, "freshness", plots.freshness(lines), "Freshness", caption, behind)
             else:
@@ -301,6 +301,9 @@ class Chapters:
             return
         units = measures.units(sample.vectors)
         points, how = measures.flat(units if self._column.metric == "cosine" else sample.vectors, self._seed)
+        if not points.any():
+            section.say("All vectors of the sample are the same, so a map would be one point.")
+            return
         self._say(f"{len(sample)} rows drawn by {how}")
         grouped = mapping.topics(sample, units, self._seed)
         offered = mapping.colourings(sample, valued, color_by, grouped, self.near(), points)

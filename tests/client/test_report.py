@@ -119,6 +119,10 @@ def test_every_column_has_a_page(db: Connection, server_url: str, tmp_path: Path
         assert "There are too few vectors for a map." in pages[table][1]
         assert held(pages[table][1])["map"] is None
     assert "the rows do not differ" in pages["alike"][1]
+    assert "a map would be one point" in pages["alike"][1]
+    assert held(pages["alike"][1])["map"] is None
+    # a plot of no rows says nothing
+    assert "freshness" not in held(write(url, "empty", tmp_path, seconds=0)[1])["plots"]
     assert "have other dimensions than most" in pages["mixed"][1]
     assert "no vector index" in pages["zero"][1]
 
