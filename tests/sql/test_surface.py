@@ -294,7 +294,6 @@ def test_only_what_runs_no_sql_from_python_may_stand_in_a_parallel_plan(db: Conn
         "_calibrated",
         "_index_definition",
         "_planned",
-        "_no_row",
         "_relation_of",
         "text_array",
     }
