@@ -302,7 +302,7 @@ class Chapters:
         units = measures.units(sample.vectors)
         points, how = measures.flat(units if self._column.metric == "cosine" else sample.vectors, self._seed)
         if not points.any():
-            section.say("All vectors of the sample are the same, so a map would be one point.")
+            section.say("By this metric all vectors of the sample are the same: a map would be one point.")
             return
         self._say(f"{len(sample)} rows drawn by {how}")
         grouped = mapping.topics(sample, units, self._seed)
@@ -315,13 +315,14 @@ class Chapters:
             [key, geometry.short(text), *([grouped[1][grouped[0][at]] if grouped[0][at] >= 0 else ""] if grouped else [])]
             for at, (key, text) in enumerate(zip(sample.keys, sample.texts, strict=True))
         ]
-        behind = page.folded(f"All {len(rows):,} rows as a table", page.table(names, rows, "Rows of the map"), long=True)
+        each = "chunk" if self._column.chunks is not None else "row"
+        behind = page.folded(f"All {len(rows):,} {each}s as a table", page.table(names, rows, f"The map's {each}s"), long=True)
         explained = (
-            "t-SNE keeps rows that are near to each other together; distances between groups mean little."
+            f"t-SNE keeps {each}s that are near to each other together; distances between groups mean little."
             if how == "t-SNE"
-            else "The two axes along which the rows differ most."
+            else f"The two axes along which the {each}s differ most."
         )
-        section.plot("map", "Map of the rows", f"{len(sample):,} rows by {how}. {explained} Point at a row to read it.", behind)
+        section.plot("map", "Map of the rows", f"{len(sample):,} {each}s by {how}. {explained} Point at a {each} to read it.", behind)
 
     def space(self) -> None:
         """Rank, isotropy, hubs, outliers, duplicates."""

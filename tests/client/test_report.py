@@ -146,7 +146,7 @@ def test_codes_and_chunks_have_a_page(db: Connection, server_url: str, tmp_path:
     assert scanned[0]["y"] == sorted(scanned[0]["y"])
     made, page = write(url, "manual", tmp_path)
     assert made.sampled > 3
-    assert "chunks" in page
+    assert f"{made.sampled} chunks by principal axes" in page
     assert {trace["name"] for trace in held(page)["plots"]["curves"]["data"]} == {"every row compared", "pgembed.search"}
 
 
