@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 
 _NAME = "pgembed"
 # A database that does not answer must not keep a person waiting.
-_WAITS = {"connect_timeout": 15}
+_WAITS = {"connect_timeout": "15"}
 # A table that somebody has typed, in place of {}. Without a schema it is in the one that is called as the role is, where the role owns it,
 # else in public. Other schemas of a path, or one that is only called so, could be somebody else's, who waits for a superuser.
 FIND_TABLE = """
@@ -31,37 +31,59 @@ FIND_TABLE = """
         ELSE false END
     ORDER BY n.nspname = 'public' LIMIT 1
 """
-HOW_TABLES_ARE_WRITTEN = "Write it as schema.table; without a schema it is one of the schema public, or of your own, called as you are."
+HOW_TABLES_ARE_WRITTEN = (
+    "Write it as schema.table; without a schema it is one of the schema public, or of your own, called as you are."
+    " A name with capitals or blanks stands in double quotes, as in SQL: '\"Order Line\"'."
+)
 _NAMING = "Is a server there, and is the name right? --url URL names a database; or PGHOST, PGDATABASE, PGSERVICE, as for psql."
 
+_SECRET = "The server wants a password: ~/.pgpass, PGPASSWORD or the URL names it, as for psql."
 
-@contextmanager
-def connected(url: str, **changes: str) -> Iterator[psycopg.Connection[Any]]:
-    """A connection in autocommit mode; what the server refuses inside is an error of ours, with its SQLSTATE and hint.
+
+def connect(url: str, **changes: str) -> psycopg.Connection[Any]:
+    """A connection in autocommit mode, in UTF-8 whatever PGCLIENTENCODING says, for our statements are.
 
     Args:
         url: libpq's URL or conninfo string; what it leaves out, PG* variables and service files say, as for psql.
         changes: parameters of the connection that are others.
     Raises:
-        errors.NotReady: there is no connection.
+        errors.NotReady: there is none.
     """
     try:
         # what a person says of the time to wait holds
         waits = {} if "PGCONNECT_TIMEOUT" in os.environ or "connect_timeout" in conninfo.conninfo_to_dict(url) else _WAITS
-        parameters = conninfo.make_conninfo(url, application_name=_NAME, **waits, **changes)
-        connection = psycopg.connect(parameters, autocommit=True)
+        parameters = conninfo.make_conninfo(url, **({"application_name": _NAME, "client_encoding": "UTF8"} | waits | changes))
+        return psycopg.connect(parameters, autocommit=True)
     except psycopg.Error as error:
-        raise errors.NotReady("no connection to the database", detail=str(error).strip(), hint=_NAMING) from None
-    with connection:
-        try:
-            # The command is a superuser's, as a rule, and a database's owner may have put functions of his own into the path.
-            connection.execute("SET search_path = pg_catalog, pg_temp")
-            yield connection
-        except psycopg.Error as error:
-            said = error.diag
-            message = (said.message_primary or str(error).strip()).removeprefix("pgembed: ")
-            sqlstate, hint = error.sqlstate or "XX000", said.message_hint or _whose(error, connection.info.user)
-            raise errors.StatementRefused(message, sqlstate=sqlstate, hint=hint, detail=said.message_detail) from None
+        raise no_connection(error) from None
+
+
+def no_connection(error: psycopg.Error) -> errors.NotReady:
+    """What to tell of an attempt to connect that failed."""
+    tried = error.pgconn
+    asked = tried is not None and (tried.needs_password or tried.used_password)
+    return errors.NotReady("no connection to the database", detail=str(error).strip(), hint=_SECRET if asked else _NAMING)
+
+
+@contextmanager
+def connected(url: str, **changes: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection by `connect`; what the server refuses inside is an error of ours, with its SQLSTATE and hint."""
+    with connect(url, **changes) as connection, refusals(connection):
+        # The command is a superuser's, as a rule, and a database's owner may have put functions of his own into the path.
+        connection.execute("SET search_path = pg_catalog, pg_temp")
+        yield connection
+
+
+@contextmanager
+def refusals(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """What the server refuses inside becomes an error of ours, with its SQLSTATE and hint."""
+    try:
+        yield
+    except psycopg.Error as error:
+        said = error.diag
+        message = (said.message_primary or str(error).strip()).removeprefix("pgembed: ")
+        sqlstate, hint = error.sqlstate or "XX000", said.message_hint or _whose(error, connection.info.user)
+        raise errors.StatementRefused(message, sqlstate=sqlstate, hint=hint, detail=said.message_detail) from None
 
 
 def _whose(error: psycopg.Error, role: str) -> str | None:

@@ -53,9 +53,9 @@ class Made:
     index_bytes: int
 
 
-def listed(url: str) -> tuple[list[Row], list[Row]]:
+def listed(url: str, say: Say) -> tuple[list[Row], list[Row]]:
     """The lines of the views pgembed.codecs and pgembed.codes."""
-    with _session(url, print) as session:
+    with _session(url, say) as session:
         return session.rows("SELECT * FROM pgembed.codecs ORDER BY name"), session.rows(
             "SELECT * FROM pgembed.codes ORDER BY table_name::text, column_name"
         )

@@ -53,21 +53,21 @@ def add_commands(commands: Group) -> None:
     verb("list", _list, "list the codecs of a database, and the columns of codes", "codec list service=shop --json", rows=True)
 
     train = verb("train", _train, "train a codec on an embedded column", "codec train product_sign product sign --centered")
-    train.add_argument("name", help="what it shall be called")
+    train.add_argument("name", metavar="NAME", help="what it shall be called")
     table_word(train)
     train.add_argument("method", choices=METHODS, help="how vectors are encoded: %(choices)s", metavar="METHOD")
     column_option(train)
-    train.add_argument("--bits", type=int, help="of sign-like codes for each dimension, or for each number")
-    train.add_argument("--dims", type=int, help="that are kept")
-    train.add_argument("--bytes", type=int, help="of a code")
+    train.add_argument("--bits", type=int, metavar="N", help="of sign-like codes for each dimension, or for each number")
+    train.add_argument("--dims", type=int, metavar="N", help="that are kept")
+    train.add_argument("--bytes", type=int, metavar="N", help="of a code")
     train.add_argument("--centered", action=argparse.BooleanOptionalAction, help="take the mean away first")
-    train.add_argument("--rotation", choices=("none", "random", "learned"), help="turn the vectors first")
-    train.add_argument("--residual-bits", type=int, help="for what the first code leaves over")
+    train.add_argument("--rotation", choices=("none", "random", "learned"), metavar="KIND", help="turn the vectors first: %(choices)s")
+    train.add_argument("--residual-bits", type=int, metavar="N", help="for what the first code leaves over")
     train.add_argument("--queries", metavar="TABLE", help="a table of queries as users ask them")
     train.add_argument("--queries-column", metavar="COLUMN", help="its column of texts or vectors")
-    train.add_argument("--sample-rows", type=int, help="to train on, at most")
-    train.add_argument("--seed", type=int, help="the same one gives the same codec")
-    train.add_argument("--code-type", choices=("binvec", "bit"), help="type of codes of bits")
+    train.add_argument("--sample-rows", type=int, metavar="N", help="to train on, at most")
+    train.add_argument("--seed", type=int, metavar="N", help="the same one gives the same codec")
+    train.add_argument("--code-type", choices=("binvec", "bit"), metavar="TYPE", help="type of codes of bits: %(choices)s")
     train.add_argument("--no-measure", action="store_true", help="do not measure the recall")
 
     recommend = verb(
@@ -75,8 +75,8 @@ def add_commands(commands: Group) -> None:
     )
     table_word(recommend)
     column_option(recommend)
-    recommend.add_argument("--min-recall", type=float, help="recall at 10 that is needed (default: 0.99)")
-    recommend.add_argument("--max-bytes", type=int, help="of a code")
+    recommend.add_argument("--min-recall", type=float, metavar="SHARE", help="recall at 10 that is needed (default: 0.99)")
+    recommend.add_argument("--max-bytes", type=int, metavar="N", help="of a code")
     recommend.add_argument("--queries", metavar="TABLE", help="a table of queries as users ask them")
     recommend.add_argument("--queries-column", metavar="COLUMN", help="its column of texts or vectors")
 
@@ -87,7 +87,7 @@ def add_commands(commands: Group) -> None:
         "codec add product product_sign --covering price,category",
     )
     table_word(add)
-    add.add_argument("codec", help="the codec's name")
+    add.add_argument("codec", metavar="CODEC", help="the codec's name")
     column_option(add, "name of the column (default: the codec's)")
     add.add_argument("--covering", metavar="COLUMNS", help="index the codes by these columns too, for searches that filter by them: a,b")
 
@@ -97,22 +97,22 @@ def add_commands(commands: Group) -> None:
         "train a codec anew, and switch to the new codes, while others use the table",
         "codec retrain product_sign --drop-old",
     )
-    retrain.add_argument("name", help="of the old codec")
-    retrain.add_argument("--new-name", help="of the new one (default: NAME_2, ...)")
+    retrain.add_argument("name", metavar="NAME", help="of the old codec")
+    retrain.add_argument("--new-name", metavar="NAME", help="of the new one (default: NAME_2, ...)")
     retrain.add_argument("--drop-old", action="store_true", help="drop the old codes and the old codec at last")
 
     check = verb("check", _check, "measure a codec again on the rows as they are", "codec check product_sign --json", rows=True)
-    check.add_argument("name")
+    check.add_argument("name", metavar="NAME", help="of the codec")
     check.add_argument("--queries", metavar="TABLE", help="a table of queries as users ask them")
     check.add_argument("--queries-column", metavar="COLUMN", help="its column of texts or vectors")
 
     drop = verb("drop", _drop, "drop a codec", "codec drop product_sign --codes")
-    drop.add_argument("name")
+    drop.add_argument("name", metavar="NAME", help="of the codec")
     drop.add_argument("--codes", action="store_true", help="and first all columns of its codes")
 
 
 def _list(options: argparse.Namespace) -> None:
-    found, codes = room("codecdb").listed(database(options))
+    found, codes = room("codecdb").listed(database(options), tell)
     show_parts(options, {"codecs": (found, _OF_CODEC), "codes": (codes, _OF_CODE)})
 
 

@@ -45,7 +45,7 @@ def add_commands(commands: Group) -> None:
         "run", _run, "run it in the foreground; PGEMBED_PASSWORD sets the password for connections over TCP", "server run --port 5433"
     )
     run.add_argument("--listen", default="127.0.0.1", help="addresses to listen on (default: %(default)s)")
-    run.add_argument("--port", type=int, help="TCP port (default: a free one)")
+    run.add_argument("--port", type=int, metavar="N", help="TCP port (default: a free one)")
 
 
 def _server(options: argparse.Namespace) -> Server:

