@@ -58,7 +58,7 @@ DECLARE
     part record;
 BEGIN
     handle := pgembed._join_begin(
-        pgembed._relation_of(pg_catalog.pg_typeof("left")), pgembed._relation_of(pg_catalog.pg_typeof("right")), 'rows',
+        pgembed._relation_of(pg_catalog.pg_typeof("left")), pgembed._relation_of(pg_catalog.pg_typeof("right"), 'second'), 'rows',
         left_column, right_column, k, max_distance, mapping, condition, params, "precision", recall, labels, attributes, candidates,
         join_type, matches_only, not_equal, hub_correction, search_recall, hubness
     );
@@ -209,7 +209,7 @@ COST 100000 ROWS 20
 AS $$
 BEGIN
     RETURN QUERY SELECT e.property, e.value FROM pgembed._explain_join(
-        pgembed._relation_of(pg_catalog.pg_typeof("left")), pgembed._relation_of(pg_catalog.pg_typeof("right")),
+        pgembed._relation_of(pg_catalog.pg_typeof("left")), pgembed._relation_of(pg_catalog.pg_typeof("right"), 'second'),
         left_column, right_column, k, max_distance, mapping, condition, params, "precision", recall, labels, attributes, candidates,
         join_type, matches_only, not_equal, hub_correction, search_recall, hubness, execute
     ) AS e;

@@ -17,6 +17,7 @@ NO_CODEC = 'codec "nobody" does not exist'
 # SQLSTATE, statement, message, and what the hint names.
 MISTAKES = [
     ("42703", "SELECT pgembed.add_embedding('bare', 'nam')", "source is not an expression over bare", "bare.name"),
+    ("22023", "SELECT pgembed.add_embedding('bare', 'name', column_name => '')", "column_name is empty", "Leave it out"),
     ("42704", "SELECT pgembed.add_embedding('bare', 'name', 'nobody')", NO_MODEL, "all-minilm-l6-v2"),
     ("42P16", "SELECT pgembed.add_embedding('keyless', 'name')", "has no primary key", "ADD PRIMARY KEY"),
     ("42809", "SELECT pgembed.add_embedding('seen', 'name')", '"seen" is not a table', "the table behind it"),
@@ -32,11 +33,24 @@ MISTAKES = [
     ("42809", "SELECT * FROM pgembed.search('thing', 'x')", "row type, not the text 'thing'", "pgembed.search(NULL::thing, ...)"),
     ("42809", "SELECT * FROM pgembed.search('no, name..', query => 'x', k => 2)", "row type, not the text", "search(NULL::product, ...)"),
     ("42809", "SELECT * FROM pgembed.search_like('thing', '1')", "row type, not the text", "pgembed.search_like(NULL::thing, ...)"),
+    ("42809", "SELECT * FROM pgembed.semantic_join(NULL::bare, 'thing')", "the second argument must be of", "NULL::product"),
+    ("42809", "SELECT * FROM pgembed.search('a tent', NULL::thing)", "must be the first argument", "search(NULL::thing, 'a tent', ...)"),
+    ("42809", "SELECT * FROM pgembed.search('a tent', NULL::thing, k => 2)", "must be the first argument", "search(NULL::thing,"),
+    ("42809", "SELECT * FROM pgembed.search_like('1', NULL::thing)", "must be the first argument", "search_like(NULL::thing, '1', ...)"),
+    ("42809", "SELECT * FROM pgembed.link('a jacket', NULL::thing)", "must be the first argument", "link(NULL::thing, 'a jacket', ...)"),
     ("42809", "SELECT * FROM pgembed.search(NULL, 'x')", "row type, not the text", "pgembed.search(NULL::product, ...)"),
     ("42809", "SELECT * FROM pgembed.link('thing', 'a jacket')", "row type, not the text", "pgembed.link(NULL::thing, ...)"),
     ("42809", "SELECT * FROM pgembed.semantic_join('bare', 'thing')", "row type, not the text", "semantic_join(NULL::bare, ...)"),
     ("22023", "SELECT * FROM pgembed.search(NULL::thing, '[1,0,0]'::vector, k => 0)", "k must be at least 1", "number of results"),
     ("42703", "SELECT * FROM pgembed.search(NULL::thing, '[1,0,0]'::vector, filter => 'prise < 5')", "filter is not", "thing.price"),
+    (
+        *("42883", "SELECT * FROM pgembed.search(NULL::thing, '[1,0,0]'::vector, filter => $$ price < $1->>'most' $$)"),
+        *("numeric < text", "cast it, as in price < ($1->>'name')::numeric"),
+    ),
+    (
+        *("42883", "SELECT * FROM pgembed.semantic_join(NULL::thing, NULL::thing, condition => $$ r.price < $1 $$)"),
+        *("numeric < jsonb", "cast it, as in price < ($1->>'name')::numeric"),
+    ),
     ("42P02", "SELECT * FROM pgembed.search(NULL::thing, '[1,0,0]'::vector, filter => 'price < $2')", "no parameter $2", "params"),
     ("22000", "SELECT * FROM pgembed.search(NULL::thing, '[1,2]'::vector)", "query has 2 dimensions", "pgembed.embed_query()"),
     ("42704", "SELECT * FROM pgembed.search(NULL::thing, '[1,0,0]'::vector, column_name => 'v')", "not an embedded column", "embedding."),

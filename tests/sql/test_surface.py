@@ -48,6 +48,7 @@ UNPINNED = {
     "semantic_join_into",
     "semantic_join_keys",
     "_no_row",  # finds a table as the caller does, to name it in a hint
+    "_turned",  # names it so
     "_plan_search",
     "_tell_shortage",
     "_embed_stale",  # the filter is asked here too
@@ -294,7 +295,6 @@ def test_only_what_runs_no_sql_from_python_may_stand_in_a_parallel_plan(db: Conn
         "_calibrated",
         "_index_definition",
         "_planned",
-        "_no_row",
         "_relation_of",
         "text_array",
     }
