@@ -12,7 +12,7 @@ import psycopg
 from psycopg import conninfo, sql
 from psycopg.rows import dict_row
 
-from pgembed import errors
+from pgembed import __version__, errors
 from pgembed.database import Row
 
 Say = Callable[[str], None]
@@ -30,6 +30,9 @@ FIND_TABLE = """
         WHEN 1 THEN n.nspname = 'public' OR n.nspname = current_user AND pg_catalog.pg_get_userbyid(n.nspowner) = current_user
         ELSE false END
     ORDER BY n.nspname = 'public' LIMIT 1
+"""
+_COLUMNS = """
+    SELECT attname::text AS name FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 HOW_TABLES_ARE_WRITTEN = (
     "Write it as schema.table; without a schema it is one of the schema public, or of your own, called as you are."
@@ -82,8 +85,21 @@ def refusals(connection: psycopg.Connection[Any]) -> Iterator[None]:
     except psycopg.Error as error:
         said = error.diag
         message = (said.message_primary or str(error).strip()).removeprefix("pgembed: ")
-        sqlstate, hint = error.sqlstate or "XX000", said.message_hint or _whose(error, connection.info.user)
+        hint = _other_version(connection, error) or said.message_hint or _whose(error, connection.info.user)
+        sqlstate = error.sqlstate or "XX000"
         raise errors.StatementRefused(message, sqlstate=sqlstate, hint=hint, detail=said.message_detail) from None
+
+
+def _other_version(connection: psycopg.Connection[Any], error: psycopg.Error) -> str | None:
+    """What to do where something is not there because the database has another version of pgembed than this command."""
+    absent = isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction | psycopg.errors.UndefinedColumn)
+    if not absent or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+        return None
+    row = connection.execute("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'pgembed'").fetchone()
+    if row is None or row[0] == __version__:
+        return None
+    update = "an administrator runs ALTER EXTENSION pgembed UPDATE; or pgembed install URL"
+    return f"The database has pgembed {row[0]}, this command is of {__version__}: {update}."
 
 
 def _whose(error: psycopg.Error, role: str) -> str | None:
@@ -120,6 +136,19 @@ class Session:
         if not found:
             raise errors.UnknownTable(f'table "{typed}" does not exist', hint=HOW_TABLES_ARE_WRITTEN)
         return str(found[0]["shown"])
+
+    def must_have(self, table: str, names: Sequence[str]) -> None:
+        """Refuse columns that a table does not have.
+
+        Args:
+            table: as `table` gives it.
+        Raises:
+            errors.UnknownColumn: it has no such column; the hint names those that it has.
+        """
+        known = [str(row["name"]) for row in self.rows(_COLUMNS, [table])]
+        for name in names:
+            if name not in known:
+                raise errors.UnknownColumn(f'table {table} has no column "{name}"', hint=f"It has: {', '.join(known)}.")
 
     def as_caller(self) -> None:
         """From now on names in what the caller has written, such as a filter, mean what they mean in psql."""

@@ -85,6 +85,7 @@ def add(url: str, table: str, codec: str, column: str | None, covering: Sequence
     with _session(url, say) as session:
         shown = session.table(table)
         name = column or codec
+        session.must_have(shown, covering or ())  # before anything is made
         there = session.rows(
             f"{_CODES} WHERE c.table_name OPERATOR(pg_catalog.=) %s::regclass AND c.column_name = %s AND c.codec = %s", [shown, name, codec]
         )

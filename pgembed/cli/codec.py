@@ -26,6 +26,8 @@ METHODS = (
 )
 # Of pgembed.codecs and pgembed.codes: what a line of the list shows.
 _OF_CODEC = ("name", "method", "bytes", "table_name", "column_name", "recall_100", "retrain_reason")
+# Of recommend_codec(): the rest is for JSON.
+_OF_RECOMMENDED = ("method", "bytes", "recall", "scan", "rescore", "is_recommended", "statement")
 _OF_CODE = ("table_name", "column_name", "codec", "code_type", "is_active", "is_filled", "rows", "pending", "index_name", "covering_index")
 # Arguments of pgembed.train_codec() that are options here.
 _OPTIONS = (
@@ -126,7 +128,7 @@ def _train(options: argparse.Namespace) -> None:
 def _recommend(options: argparse.Namespace) -> None:
     names = ("min_recall", "max_bytes", "queries", "queries_column")
     given = {**{name: getattr(options, name) for name in names}, "column_name": options.column}
-    show(options, room("codecdb").call(database(options), "recommend_codec", given, tell, table=options.table))
+    show(options, room("codecdb").call(database(options), "recommend_codec", given, tell, table=options.table), _OF_RECOMMENDED)
 
 
 def _add(options: argparse.Namespace) -> None:

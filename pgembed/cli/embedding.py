@@ -111,6 +111,8 @@ def _refresh(options: argparse.Namespace) -> None:
 
 def _alter(options: argparse.Namespace) -> None:
     names = ("source", "model", "metric", "sync", "by_hand", "chunk_tokens", "chunk_overlap")
+    if all(getattr(options, name) is None for name in names):
+        options.parser.error("nothing is to be changed: say --source, --model, --sync, ...")
     with connecting.session(options) as session:
         table = session.table(options.table)
         session.as_caller()

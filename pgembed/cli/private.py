@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from pgembed import errors
 from pgembed.cli.parsing import Action, Group, Parser
 from pgembed.cli.showing import show_json
 
@@ -98,4 +99,6 @@ def psql(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    if options.port is not None and not 1 <= options.port <= 65535:
+        raise errors.InvalidParameter(f"--port must be from 1 to 65535, not {options.port}", hint="Leave it out for a free one.")
     _server(options).run(listen=options.listen, port=options.port, password=os.environ.get("PGEMBED_PASSWORD"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from pgembed import errors
 from pgembed.cli import connecting
 from pgembed.cli.parsing import Group, column_option, given, table_word
 from pgembed.cli.private import NOT_THERE
@@ -25,9 +24,6 @@ _READABLE = """
     ORDER BY a.attnum
 """
 
-_COLUMNS = """
-    SELECT attname::text AS name FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
-"""
 _OURS = ("rank", "distance", "chunk")
 
 
@@ -89,10 +85,7 @@ def _explained(session: Session, options: argparse.Namespace, table: str) -> lis
 def _found(session: Session, options: argparse.Namespace, table: str) -> list[Row]:
     if options.columns:
         names = [name.strip() for name in options.columns.split(",")]
-        known = [str(row["name"]) for row in session.rows(_COLUMNS, [table])]
-        for name in names:
-            if name not in known:
-                raise errors.UnknownColumn(f'table {table} has no column "{name}"', hint=f"It has: {', '.join(known)}.")
+        session.must_have(table, names)
     else:
         names = [str(row["name"]) for row in session.rows(_READABLE, [table])]
     session.as_caller()

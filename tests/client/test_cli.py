@@ -102,6 +102,7 @@ def test_a_database_is_named_anywhere(words: list[str], url: str | None, rest: d
         (("search", "t"), "TEXT"),
         (("search", "one", "two", "three"), "one word is too many"),
         (("status", "--url", "service=x", "service=y"), "named twice"),
+        (("embedding", "alter", "t", "--column", "c"), "nothing is to be changed: say --source"),
         (("status", "--jsn"), "pgembed status: unrecognized arguments: --jsn; is it --json?\nhint: pgembed status --help"),
         (("search", "t", "a\udcff"), "a word is not in UTF-8: 'a\\udcff'"),
         (("codec", "train", "n", "t", "zip"), "METHOD"),
@@ -181,6 +182,16 @@ def test_where_a_password_is_missing_or_wrong_the_hint_says_where_it_goes(
             assert "The server wants a password: ~/.pgpass, PGPASSWORD or the URL" in said.err + said.out, (words, said)
     monkeypatch.setenv("PGPASSWORD", "open sesame")
     assert run("status", "--url", guest).status == 0
+
+
+def test_an_older_extension_is_told(run: Run, url: str, db: Connection) -> None:
+    db.execute("ALTER EXTENSION pgembed DROP VIEW pgembed.progress; DROP VIEW pgembed.progress")
+    assert "hint" not in run("status", url).err
+    db.execute("UPDATE pg_extension SET extversion = '0.0.1' WHERE extname = 'pgembed'")
+    said = run("status", url)
+    assert said.status == 1
+    assert "hint: The database has pgembed 0.0.1, this command is of" in said.err
+    assert "ALTER EXTENSION pgembed UPDATE" in said.err
 
 
 def test_an_empty_name_of_a_database_is_refused(run: Run) -> None:

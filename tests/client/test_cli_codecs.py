@@ -58,6 +58,11 @@ def codes(db: Connection) -> list[tuple[object, ...]]:
 
 def test_a_codec_is_trained_added_listed_and_dropped(db: Connection, run: Run) -> None:
     assert run("list").out.split()[:2] == ["NAME", "METHOD"]
+    assert run("train", "p_bad", "dot", "sign", "--no-measure").status == 0
+    said = run("add", "dot", "p_bad", "--covering", "place,nowhere")
+    assert (said.status, "hint: It has: " in said.err) == (1, True)
+    assert codes(db) == [], "nothing is half made"
+    assert run("drop", "p_bad").status == 0
     said = run("train", "p_sign", "dot", "sign", "--centered", "--no-measure")
     assert (said.status, said.out) == (0, "p_sign: trained\n"), said.err
     assert db.execute("SELECT options->>'centered' FROM pgembed.codecs").fetchone() == ("true",)
