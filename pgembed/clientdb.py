@@ -103,11 +103,15 @@ def _other_version(connection: psycopg.Connection[Any], error: psycopg.Error) ->
 
 
 def _whose(error: psycopg.Error, role: str) -> str | None:
-    """What to do where PostgreSQL refuses one of pgembed's functions, of which it says no more than its name."""
-    refused = re.search(r"function (\w+)$", error.diag.message_primary or "")
+    """What to do where PostgreSQL refuses something, of which it says no more than its name: one of pgembed's functions, or a table."""
+    refused = re.search(r"permission denied for ([a-z ]+) (.+)$", error.diag.message_primary or "")
     if not isinstance(error, psycopg.errors.InsufficientPrivilege) or refused is None:
         return None
-    return f"An administrator can do it, or allow it: GRANT EXECUTE ON FUNCTION pgembed.{refused[1]} TO {sql.Identifier(role).as_string()}."
+    kind, name = refused.groups()
+    grantee = sql.Identifier(role).as_string()
+    if kind == "function":
+        return f"An administrator can do it, or allow it: GRANT EXECUTE ON FUNCTION pgembed.{name} TO {grantee}."
+    return f"Whoever owns the {kind} can GRANT the right to {grantee}."
 
 
 class Session:

@@ -100,7 +100,12 @@ def test_an_unknown_topic_names_those_like_it(db: Connection, refused: Refused) 
 def test_anybody_may_ask_for_help(db: Connection, make_role: MakeRole, as_role: AsRole) -> None:
     with as_role(db, make_role("anybody")):
         assert told(db, "doctor")
-        assert told(db)
+        assert not any("You may not" in line for line in told(db, "search"))
+        grants = [line for line in told(db, "register_model") if line.startswith("  GRANT ")]
+    assert [re.sub(r" TO .*anybody.*;", " TO anybody;", line) for line in grants] == [
+        "  GRANT EXECUTE ON FUNCTION pgembed.register_model TO anybody;"
+    ]
+    assert not any("You may not" in line for line in told(db, "register_model"))
 
 
 @pytest.mark.own_database
