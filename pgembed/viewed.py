@@ -138,6 +138,16 @@ def keys(db: Database, view: Table) -> tuple[tuple[str, str], ...]:
     return tuple((columns.quote(label), kind) for label, kind in shown) if all(label for label, _ in shown) else ()
 
 
+def with_key(db: Database, table: Table) -> Table:
+    """The table; a view with the key of the one table under it, where there is one and the view shows it."""
+    if table.relkind != "v" or table.keys:
+        return table
+    try:
+        return replace(table, keys=keys(db, table))
+    except errors.WrongObjectType:
+        return table
+
+
 def shown_as(db: Database, column: Column, name: str) -> str | None:
     """What a view calls a column of the table; None where it does not show it.
 

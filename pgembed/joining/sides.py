@@ -130,7 +130,7 @@ def look(db: Database, target: str | None, which: str, options: Options, form: F
     kinds = types(db, table) if column is None or options.attributes or numbered or _reads(column) else {}
     hubness = None if numbered is None else _number(table, kinds, numbered, alias)
     attributes = tuple(_attribute(table, kinds, names[0], names[which == "right"], alias) for names in options.attributes)
-    table = column.table if column is not None else keyed(db, table)
+    table = column.table if column is not None else viewed.with_key(db, table)
     key = table.key_text(alias) if table.keys else None
     words = _joined([one.sql for one in attributes]) if attributes else None
     chunks = None
@@ -170,16 +170,6 @@ def check_rights(db: Database, side: Side, form: Form, options: Options) -> None
             f"permission denied for {side.word} {side.table.name}",
             hint=f"Rows need SELECT on {side.table.shown}; pgembed.semantic_join_keys() only on its key and on what is compared.",
         )
-
-
-def keyed(db: Database, table: Table) -> Table:
-    """The table; a view with the key of the one table under it, where there is one and the view shows it."""
-    if table.relkind != "v" or table.keys:
-        return table
-    try:
-        return replace(table, keys=viewed.keys(db, table))
-    except errors.WrongObjectType:
-        return table
 
 
 def bare(table: Table, which: str) -> Source:

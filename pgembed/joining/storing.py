@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgembed import columns, errors, naming
+from pgembed import columns, errors, naming, viewed
 from pgembed.changing import pinning
 from pgembed.columns import quote, unquoted
 from pgembed.database import Database
@@ -51,7 +51,7 @@ def keys_of(db: Database, target: str | None, which: str) -> Sequence[tuple[str,
     if target is None:
         raise errors.NullNotAllowed(f"{which} is NULL", hint="Name a table: 'product' or 'schema.product'.")
     pinning.pin(db, target)
-    found = sides.keyed(db, columns.table(db, target)[0])
+    found = viewed.with_key(db, columns.table(db, target)[0])
     if not found.keys:
         raise Side(which, found, found.name, sides.bare(found, which), None, None, None).no_key()
     return found.keys

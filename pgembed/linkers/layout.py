@@ -131,7 +131,7 @@ def keyed_source(db: Database, target: str | None, key: Sequence[str] | None) ->
     if table.relkind not in LIKE_WHAT:
         raise errors.WrongObjectType(f'"{table.name}" is not a table or a view', hint="Texts are in a table, a view or a foreign table.")
     if key is None:
-        table = _with_key(db, table)
+        table = viewed.with_key(db, table)
         if not table.keys:
             raise errors.InvalidTableDefinition(
                 f'{LIKE_WHAT[table.relkind]} "{table.name}" has no primary key',
@@ -143,16 +143,6 @@ def keyed_source(db: Database, target: str | None, key: Sequence[str] | None) ->
         if name not in types:
             raise errors.UnknownColumn(f'{LIKE_WHAT[table.relkind]} "{table.name}" has no column "{name}"', hint=_has(types))
     return replace(table, keys=tuple((quote(name), types[name]) for name in key))
-
-
-def _with_key(db: Database, table: Table) -> Table:
-    """The table; a view with the key of the one table under it, where there is one and the view shows it."""
-    if table.relkind != "v" or table.keys:
-        return table
-    try:
-        return replace(table, keys=viewed.keys(db, table))
-    except errors.WrongObjectType:
-        return table
 
 
 def text_column(db: Database, table: Table, name: str | None) -> str:

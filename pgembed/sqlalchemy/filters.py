@@ -7,7 +7,7 @@ parameters of the one statement. So the text depends on the expression's shape a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -25,15 +25,13 @@ from sqlalchemy import (
     types,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql.base import PGCompiler, PGDialect
+from sqlalchemy.dialects.postgresql.base import PGCompiler
 from sqlalchemy.dialects.postgresql.operators import PATH_EXISTS, PATH_MATCH
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.util import ClauseAdapter
 
 from pgembed import errors
-
-# Renders filters. Its parameter style is one in which a percent sign stands for itself: the text is sent as a value.
-_PLAIN_DIALECT: PGDialect = cast(Any, PGDialect)(paramstyle="named")
+from pgembed.sqlalchemy.sources import PLAIN_DIALECT
 
 # What a value is cast to. Length and precision are left out: a cast to VARCHAR(3) or NUMERIC(5, 2) would change the value in silence.
 _BARE_NAMES = {
@@ -93,7 +91,7 @@ def render(
     kwargs: dict[str, Any] = {"schema_translate_map": translate} if translate else {}
     compiled = _FilterCompiler(argument, dialect, condition, **kwargs)
     text = str(compiled.string)
-    head = str(scope.compile(dialect=_PLAIN_DIALECT, **kwargs).string) + " \nWHERE "
+    head = str(scope.compile(dialect=PLAIN_DIALECT, **kwargs).string) + " \nWHERE "
     if not text.startswith(head):
         raise errors.NotSupported(f"the {argument} is not one boolean expression", hint=f"It became: {text}")
     if "__[SCHEMA_" in text.removeprefix(head):
@@ -111,7 +109,7 @@ class _FilterCompiler(PGCompiler):
         self.argument = argument
         self.value_dialect = value_dialect
         self.values: list[BindParameter[Any]] = []
-        super().__init__(_PLAIN_DIALECT, statement, **kwargs)
+        super().__init__(PLAIN_DIALECT, statement, **kwargs)
 
     def visit_bindparam(self, bindparam: BindParameter[Any], *_: Any, **__: Any) -> str:
         if bindparam.expanding:
@@ -189,7 +187,7 @@ def _sent_as(kind: types.TypeEngine[Any], dialect: Dialect) -> tuple[str, bool]:
         return "TEXT[]", False  # column[("a", 1)]; its own name, JSONPATH, is that of another type of PostgreSQL's
     if isinstance(_undecorated(kind), postgresql.CITEXT):
         return "CITEXT", False  # the dialects make a plain string of it
-    known = dialect if dialect.name == "postgresql" else _PLAIN_DIALECT
+    known = dialect if dialect.name == "postgresql" else PLAIN_DIALECT
     impl: Any = _undecorated(kind.dialect_impl(known))
     if isinstance(impl, types.NullType | types.TupleType):
         raise errors.NotSupported(

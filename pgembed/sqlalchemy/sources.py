@@ -21,8 +21,8 @@ from pgembed import errors
 Source: TypeAlias = str | ColumnElement[Any] | Callable[..., Any]
 
 # With a paramstyle in which a percent sign stands for itself, since nothing is sent beside the text.
-_DIALECT: Any = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
-_DIALECT._backslash_escapes = False  # SQLAlchemy 2.0 supposes them until it is told by a server
+PLAIN_DIALECT: Any = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
+PLAIN_DIALECT._backslash_escapes = False  # SQLAlchemy 2.0 supposes them until it is told by a server
 
 
 def text_of(source: Source, table: Table, what: str, origin: Table | None = None) -> str:
@@ -52,7 +52,7 @@ def text_of(source: Source, table: Table, what: str, origin: Table | None = None
     element: Any = coercions.expect(roles.ExpressionElementRole, given)
     _must_be_own(element, table, table if origin is None else origin, what)
     try:
-        return str(element.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True, "include_table": False}))
+        return str(element.compile(dialect=PLAIN_DIALECT, compile_kwargs={"literal_binds": True, "include_table": False}))
     except (CompileError, NotImplementedError) as error:
         raise errors.InvalidParameter(f"{what} cannot be written as SQL: {error}", hint="Give it as SQL text.") from error
 

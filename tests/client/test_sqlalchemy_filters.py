@@ -228,10 +228,17 @@ FILTERS: dict[str, Any] = {
 }
 
 
+# As plain SQL where SQLAlchemy 2.0 itself fails: it sends a path as a string, for which PostgreSQL has no such operator.
+PLAIN = {
+    "json path exists": lambda: text("doc @? '$.deep.list[*] ? (@ == 1)'"),
+    "json path match": lambda: text("doc @@ '$.size > 8'"),
+}
+
+
 def test_what_passes_is_what_passes_a_plain_select(session: Session) -> None:
     passed, wrong = {}, {}
     for name, make in FILTERS.items():
-        plain = set(session.scalars(select(Item.id).where(make())))
+        plain = set(session.scalars(select(Item.id).where(PLAIN.get(name, make)())))
         hits = search(Item, NEAR, k=ROWS, filter=make())
         found = list(session.scalars(select(hits.entity.id).order_by(hits.rank)))
         keys = search_keys(TABLE, NEAR, k=ROWS, filter=make())
