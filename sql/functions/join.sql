@@ -220,3 +220,25 @@ COMMENT ON FUNCTION pgembed.explain_join(
     anyelement, anycompatible, name, name, int, float8, text, text, jsonb, float8, float8, regclass, jsonb, text, text, boolean,
     boolean, text, float8, name, boolean
 ) IS 'how semantic_join() goes about it, and how good its matches are estimated to be; execute => false reads no rows';
+
+CREATE OR REPLACE FUNCTION pgembed.explain_join(
+    "left" text, "right" text, left_column name DEFAULT NULL, right_column name DEFAULT NULL, k int DEFAULT 1,
+    max_distance float8 DEFAULT NULL, mapping text DEFAULT 'many', condition text DEFAULT NULL, params jsonb DEFAULT NULL,
+    "precision" float8 DEFAULT NULL, recall float8 DEFAULT NULL, labels regclass DEFAULT NULL, attributes jsonb DEFAULT NULL,
+    candidates text DEFAULT 'dense', join_type text DEFAULT 'inner', matches_only boolean DEFAULT false,
+    not_equal boolean DEFAULT false, hub_correction text DEFAULT 'auto', search_recall float8 DEFAULT 1, hubness name DEFAULT NULL,
+    execute boolean DEFAULT true
+)
+RETURNS TABLE (property text, value text)
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+AS $$
+BEGIN
+    PERFORM pgembed._no_row("left", 'explain_join');
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed.explain_join(
+    text, text, name, name, int, float8, text, text, jsonb, float8, float8, regclass, jsonb, text, text, boolean, boolean, text, float8,
+    name, boolean
+) IS 'refused, with a hint: the tables are named by their row types, NULL::product';

@@ -38,6 +38,8 @@ MISTAKES = [
     ("42809", "SELECT * FROM pgembed.search('a tent', NULL::thing, k => 2)", "must be the first argument", "search(NULL::thing,"),
     ("42809", "SELECT * FROM pgembed.search_like('1', NULL::thing)", "must be the first argument", "search_like(NULL::thing, '1', ...)"),
     ("42809", "SELECT * FROM pgembed.link('a jacket', NULL::thing)", "must be the first argument", "link(NULL::thing, 'a jacket', ...)"),
+    ("42809", "SELECT * FROM pgembed.explain_search('thing', 'x')", "row type, not the text", "pgembed.explain_search(NULL::thing, ...)"),
+    ("42809", "SELECT * FROM pgembed.explain_join('bare', 'thing')", "row type, not the text", "pgembed.explain_join(NULL::bare, ...)"),
     ("42809", "SELECT * FROM pgembed.search(NULL, 'x')", "row type, not the text", "pgembed.search(NULL::product, ...)"),
     ("42809", "SELECT * FROM pgembed.link('thing', 'a jacket')", "row type, not the text", "pgembed.link(NULL::thing, ...)"),
     ("42809", "SELECT * FROM pgembed.semantic_join('bare', 'thing')", "row type, not the text", "semantic_join(NULL::bare, ...)"),
