@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import conninfo, sql
@@ -188,12 +188,15 @@ def _named(arguments: Mapping[str, object]) -> sql.Composed:
     return sql.SQL(", ").join(sql.SQL("{} => {}").format(sql.Identifier(name), sql.Literal(value)) for name, value in given.items())
 
 
+S = TypeVar("S", bound=Session)
+
+
 @contextmanager
-def session(url: str, say: Say) -> Iterator[Session]:
-    """A session in a database that has pgembed; ``say`` gets what the server tells, a line each."""
+def session(url: str, say: Say, kind: type[S]) -> Iterator[S]:
+    """A session, of a kind, in a database that has pgembed; ``say`` gets what the server tells, a line each."""
     with connected(url) as connection:
         must_have_extension(connection)
-        opened = Session(connection, say)
+        opened = kind(connection, say)
 
         def told(said: psycopg.errors.Diagnostic) -> None:
             hint = f"\nhint: {said.message_hint}" if said.message_hint else ""

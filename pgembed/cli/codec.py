@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
+from pgembed.cli import progressing
 from pgembed.cli.connecting import database, room
 from pgembed.cli.parsing import Action, Group, Parser, column_option, table_word
 from pgembed.cli.showing import show, show_parts, tell
+
+if TYPE_CHECKING:
+    from pgembed.clientdb import Session
 
 # As pgembed.codecs knows them, which is not imported before it is needed.
 METHODS = (
@@ -121,24 +127,28 @@ def _list(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     given: dict[str, Any] = {name: getattr(options, name) for name in _OPTIONS}
     given |= {"name": options.name, "method": options.method, "column_name": options.column, "measure": not options.no_measure}
-    room("codecdb").call(database(options), "train_codec", given, tell, table=options.table)
+    room("codecdb").call(database(options), "train_codec", given, tell, table=options.table, follow=_bar(options))
     print(f"{options.name}: trained")
 
 
 def _recommend(options: argparse.Namespace) -> None:
     names = ("min_recall", "max_bytes", "queries", "queries_column")
     given = {**{name: getattr(options, name) for name in names}, "column_name": options.column}
-    show(options, room("codecdb").call(database(options), "recommend_codec", given, tell, table=options.table), _OF_RECOMMENDED)
+    show(
+        options,
+        room("codecdb").call(database(options), "recommend_codec", given, tell, table=options.table, follow=_bar(options)),
+        _OF_RECOMMENDED,
+    )
 
 
 def _add(options: argparse.Namespace) -> None:
     covering = [name.strip() for name in options.covering.split(",")] if options.covering else None
-    made = room("codecdb").add(database(options), options.table, options.codec, options.column, covering, tell)
+    made = room("codecdb").add(database(options), options.table, options.codec, options.column, covering, tell, _bar(options))
     print(_made(made))
 
 
 def _retrain(options: argparse.Namespace) -> None:
-    new, made = room("codecdb").retrain(database(options), options.name, options.new_name, options.drop_old, tell)
+    new, made = room("codecdb").retrain(database(options), options.name, options.new_name, options.drop_old, tell, _bar(options))
     print(f"{new}: trained")
     for each in made:
         print(_made(each))
@@ -155,6 +165,10 @@ def _drop(options: argparse.Namespace) -> None:
     for column in room("codecdb").drop(database(options), options.name, options.codes, tell):
         print(f"{column}: dropped")
     print(f"{options.name}: dropped")
+
+
+def _bar(options: argparse.Namespace) -> Callable[[Session], AbstractContextManager[None]]:
+    return lambda session: progressing.bar(session, database(options))
 
 
 def _made(made: Any) -> str:
