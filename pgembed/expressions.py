@@ -107,4 +107,4 @@ def _columns_read(db: Database, found: Table, expression: str, returns: str, sch
 
 
 def _source_hint(found: Table) -> str:
-    return f"A source is an SQL expression over the columns of {found.name}, such as: name || ': ' || description."
+    return f"Write an SQL expression over the columns of {found.name}, such as: name || ': ' || description."

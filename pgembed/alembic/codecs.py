@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from pgembed import errors
 from pgembed.alembic.contract import Operation, call, irreversible, regclass, table_name
+from pgembed.alembic.definitions import quote
 from pgembed.sqlalchemy.declarations import literal
 
 OPTIONS = (
@@ -93,7 +94,7 @@ class TrainCodec(Operation):
         if self.required:
             return [call("train_codec", heads, said)]
         shown = table_name(self.table_name, self.schema)
-        column = '"' + self.column_name.replace('"', '""') + '"'
+        column = quote(self.column_name)
         return [
             _guarded(
                 f"EXISTS (SELECT FROM {shown} WHERE {column} IS NOT NULL)",
@@ -206,13 +207,13 @@ class AddCode(Operation):
     ) -> None:
         """Give a table a column of codes, as ``pgembed.add_code`` does. Where the codec is not trained, nothing is done but a warning.
 
-        In the migration's transaction no code is computed and no index built, unless the table is small enough to be without rows.
+        In the migration's transaction no code is computed and no index built, but where the table has no rows.
 
         Args:
             table_name, codec, column_name, is_generated, embedding_column: as of ``pgembed.add_code``.
             covering: columns of a covering index, as of ``pgembed.code_indexes``; it is built by fill.
             fill: commit what the migration has done so far, then compute the codes (``CALL pgembed.fill_code``) and build their indexes
-                concurrently, each by itself; see refresh of `create_embedding`.
+                concurrently, each by itself; see refresh of `create_embedding`, also for what happens after an interruption.
             required: a codec that is not there is an error.
         Raises:
             errors.InvalidParameter: fill with ``--sql``: the database is asked which indexes are missing.
@@ -260,6 +261,9 @@ class AddCode(Operation):
     @property
     def commits(self) -> bool:
         return self.fill
+
+    def is_done(self) -> str:
+        return _has_code(self.table_name, self.schema, self.column, f" AND codec = {literal(self.codec)}")
 
     def finish(self, connection: Connection) -> None:
         heads = {"target": regclass(self.table_name, self.schema), "column_name": literal(self.column)}
@@ -325,7 +329,7 @@ class DropCode(Operation):
         said = {"column_name": self.column_name}
         if not self.if_exists:
             return [call("drop_code", heads, said)]
-        there = f"EXISTS (SELECT FROM pgembed.codes WHERE table_name = {heads['target']} AND column_name = {literal(self.column_name)})"
+        there = _has_code(self.table_name, self.schema, self.column_name)
         return [_guarded(there, call("drop_code", heads, said, verb="PERFORM"))]
 
     def said(self) -> tuple[Sequence[Any], Mapping[str, Any]]:
@@ -342,6 +346,10 @@ class DropCode(Operation):
 
 def _has_codec(name: str) -> str:
     return f"EXISTS (SELECT FROM pgembed.codecs WHERE name = {literal(name)})"
+
+
+def _has_code(name: str, schema: str | None, column: str, also: str = "") -> str:
+    return f"EXISTS (SELECT FROM pgembed.codes WHERE table_name = {regclass(name, schema)} AND column_name = {literal(column)}{also})"
 
 
 def _guarded(condition: str, performed: str, warning: str | None = None, hint: str | None = None) -> str:

@@ -15,6 +15,7 @@ from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import BatchOperations, MigrateOperation, Operations
 from sqlalchemy import Connection, MetaData, Table
+from sqlalchemy.exc import SQLAlchemyError
 
 from pgembed import errors
 from pgembed.sqlalchemy import declarations
@@ -22,6 +23,9 @@ from pgembed.sqlalchemy import declarations
 # Below alembic's own logger, so that what alembic.ini shows of the one it shows of the other.
 LOG = logging.getLogger("alembic.pgembed")
 _WIDE = 100
+
+Place = tuple[str | None, str]
+"""Schema and name of a table, the schema None where it is the connection's default."""
 
 
 class Operation(MigrateOperation):
@@ -42,6 +46,13 @@ class Operation(MigrateOperation):
         """What it runs within the migration's transaction, without semicolons at the end."""
         raise NotImplementedError
 
+    def is_done(self) -> str | None:
+        """A condition in SQL: a run that was interrupted has committed its statements, so that only the rest is to be done; None: never.
+
+        Asked where it `commits`, and not in a script, which says what it does.
+        """
+        return None
+
     def afterwards(self) -> Sequence[str]:
         """What it runs outside of a transaction, where it `commits`."""
         return ()
@@ -56,8 +67,11 @@ class Operation(MigrateOperation):
 
 @Operations.implementation_for(Operation)
 def _implement(operations: Operations, operation: Operation) -> None:
-    for statement in operation.statements():
-        run(operations, statement)
+    if not operations.get_context().as_sql:
+        _must_be_there(operations)
+    if not (operation.commits and _is_done(operations, operation)):
+        for statement in operation.statements():
+            run(operations, statement)
     if not operation.commits:
         return
     if isinstance(operations, BatchOperations):
@@ -68,11 +82,22 @@ def _implement(operations: Operations, operation: Operation) -> None:
             f"{operation.called} has to commit, and the transaction of this migration is not Alembic's",
             hint="Let env.py begin it with context.begin_transaction(), or leave this to a call after the migration.",
         )
-    with context.autocommit_block():
-        for statement in operation.afterwards():
-            run(operations, statement)
-        if not context.as_sql:
-            operation.finish(operations.get_bind())
+    interrupt: BaseException | None = None
+    try:
+        with context.autocommit_block():
+            try:
+                for statement in operation.afterwards():
+                    run(operations, statement)
+                if not context.as_sql:
+                    operation.finish(operations.get_bind())
+            except (KeyboardInterrupt, SystemExit) as raised:
+                interrupt = raised
+                raise
+    except SQLAlchemyError:
+        # such an interrupt has closed the connection, which Alembic uses once more on its way out
+        if interrupt is not None:
+            raise interrupt from None
+        raise
 
 
 @renderers.dispatch_for(Operation)
@@ -88,6 +113,26 @@ def _render(context: AutogenContext, operation: Operation) -> str:
     return call + "\n" + "".join(f"    {one},\n" for one in given) + ")"
 
 
+def _must_be_there(operations: Operations) -> None:
+    asked = "SELECT pg_catalog.to_regnamespace('pgembed') IS NOT NULL"
+    if not operations.get_bind().exec_driver_sql(asked).scalar():
+        raise errors.NotReady(
+            "pgembed is not in this database",
+            hint="Let an earlier revision call op.install_pgembed(), or an administrator CREATE EXTENSION pgembed CASCADE.",
+        )
+
+
+def _is_done(operations: Operations, operation: Operation) -> bool:
+    condition = operation.is_done()
+    if condition is None or operations.get_context().as_sql:
+        return False
+    asked = operations.get_bind().exec_driver_sql(f"SELECT {condition}", execution_options={"no_parameters": True})
+    if not asked.scalar():
+        return False
+    LOG.info("%s was interrupted and goes on", operation.called)
+    return True
+
+
 def run(operations: Operations, statement: str) -> None:
     """Send or write a statement as it stands: a colon or percent sign in it is no parameter's.
 
@@ -96,6 +141,11 @@ def run(operations: Operations, statement: str) -> None:
     context = operations.get_context()
     if isinstance(operations, BatchOperations):
         batch: Any = operations.impl
+        if batch.recreate == "always":
+            raise errors.NotSupported(
+                "a batch that makes the table anew has no operations of pgembed's, whose triggers and registry are of the old table",
+                hint="Leave recreate='always' out, which PostgreSQL does not need.",
+            )
         said = ("static_output", (f"{statement};",), {}) if context.as_sql else ("execute", (declarations.Statement(statement),), {})
         batch.batch.append(said)
     elif context.as_sql:
@@ -129,12 +179,12 @@ def _log(said: Any) -> None:
 
 def regclass(name: str, schema: str | None) -> str:
     """A table as an argument: ``'shop.product'::regclass``."""
-    return declarations.regclass(_table(name, schema))
+    return declarations.regclass(table(name, schema))
 
 
 def table_name(name: str, schema: str | None) -> str:
     """A table as SQL writes it."""
-    return declarations.table_name(_table(name, schema))
+    return declarations.table_name(table(name, schema))
 
 
 def call(function: str, heads: Mapping[str, str], arguments: Mapping[str, Any], *, verb: str = "SELECT") -> str:
@@ -155,5 +205,6 @@ def irreversible(operation: Operation) -> ValueError:
     return ValueError(f"{operation.called} is not reversible here: what it undoes is not known")
 
 
-def _table(name: str, schema: str | None) -> Table:
+def table(name: str, schema: str | None) -> Table:
+    """A table of which nothing but its name is known."""
     return Table(name, MetaData(), schema=schema)

@@ -17,11 +17,13 @@ from alembic.operations import MigrateOperation, ops
 from sqlalchemy import Connection, MetaData, Table
 from sqlalchemy.exc import DBAPIError
 
-from pgembed.alembic import linked, meaning, owned, present
+from pgembed import errors
+from pgembed.alembic import contract, linked, meaning, owned, present
 from pgembed.alembic.codecs import AddCode, DropCode, DropCodec, TrainCodec
-from pgembed.alembic.contract import LOG, table_name
+from pgembed.alembic.contract import LOG, Place, table_name
+from pgembed.alembic.definitions import quote, trial
 from pgembed.alembic.embeddings import AdoptEmbedding, AlterEmbedding, CreateEmbedding, DropEmbedding
-from pgembed.alembic.present import Place, Present, PresentCode, PresentCodec, PresentEmbedding
+from pgembed.alembic.present import Present, PresentCode, PresentCodec, PresentEmbedding
 from pgembed.sqlalchemy.declarations import Code, Embedding, embeddings_of, linkers_of
 
 try:  # Alembic 1.18 or newer calls in the order of priorities, older ones in the order in which they were registered
@@ -56,6 +58,11 @@ def _compare(context: AutogenContext, upgrade: ops.UpgradeOps, schemas: set[str 
     if found is None:
         if not wanted and not linkers:
             return
+        if present.is_closed(connection):  # what pgembed owns would look like what nobody wants
+            raise errors.InsufficientPrivilege(
+                "the models declare embeddings, and this role may not look into the schema pgembed",
+                hint="GRANT USAGE ON SCHEMA pgembed TO the role that runs Alembic.",
+            )
         LOG.warning("the models declare embeddings, and the database has no pgembed yet: op.install_pgembed() or CREATE EXTENSION pgembed")
         found = Present()
     unwanted = owned.hide(upgrade, found, default)
@@ -222,16 +229,13 @@ class _Columns:
     def _has_vectors(self, old: PresentEmbedding) -> bool:
         if old.chunk_table is not None:
             return False  # of which no codec is made
-        column = '"' + old.column.replace('"', '""') + '"'
-        point = self.connection.begin_nested()
-        try:
-            options = {"no_parameters": True}
-            asked = f"SELECT EXISTS (SELECT FROM {table_name(old.place[1], old.place[0])} WHERE {column} IS NOT NULL)"
-            return bool(self.connection.exec_driver_sql(asked, execution_options=options).scalar())
-        except DBAPIError:  # the role may not read it
-            return False
-        finally:
-            point.rollback()
+        column = quote(old.column)
+        asked = f"SELECT EXISTS (SELECT FROM {table_name(old.place[1], old.place[0])} WHERE {column} IS NOT NULL)"
+        with trial(self.connection):
+            try:
+                return bool(self.connection.exec_driver_sql(asked, execution_options={"no_parameters": True}).scalar())
+            except DBAPIError:  # the role may not read it
+                return False
 
 
 def _created(place: Place, name: str, declaration: Embedding) -> CreateEmbedding:
@@ -308,10 +312,14 @@ def _arrange(
     default: str | None,
 ) -> None:
     """Put what was found around what Alembic has found, and leave to pgembed the columns that it makes."""
+    for one in (*changes.before, *changes.after):
+        LOG.info("Detected %s", " ".join(part for part in one.to_diff_tuple() if isinstance(part, str)))
     late_indexes: list[MigrateOperation] = []
     late_drops: list[MigrateOperation] = []
     for place, embeddings in wanted.items():
-        codes = {code.column_of(_stub(place), name) for name, one in embeddings.items() if (code := one.code) is not None}
+        codes = {
+            code.column_of(contract.table(place[1], place[0]), name) for name, one in embeddings.items() if (code := one.code) is not None
+        }
         ours = {*embeddings, *codes}
         missing = {name for name in codes if (place, name) not in found.codes}
 
@@ -356,7 +364,3 @@ def _listed(metadata: MetaData | Sequence[MetaData] | None) -> Sequence[MetaData
     if metadata is None or isinstance(metadata, MetaData):
         return [] if metadata is None else [metadata]
     return metadata
-
-
-def _stub(place: Place) -> Table:
-    return Table(place[1], MetaData(), schema=place[0])

@@ -169,7 +169,7 @@ class Catalogue:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.autocommit = connection.get_isolation_level() == "AUTOCOMMIT"
+        self.autocommit = is_autocommit(connection)
         self._vectors: list[int] = list(connection.scalar(text(_VECTOR_TYPES)) or [])
 
     def table(self, schema: str | None, name: str) -> tuple[int, str] | None:
@@ -280,25 +280,42 @@ def copied(catalogue: Catalogue, schema: str, name: str, columns: list[str]) -> 
         sqlalchemy.exc.DBAPIError: the role may not create temporary tables or read this one (42501), the transaction is read-only (25006).
     """
     connection = catalogue.connection
-    begun = catalogue.autocommit
+    with trial(connection, autocommit=catalogue.autocommit):
+        names = ", ".join(map(quote, columns))
+        _run(
+            connection,
+            f"CREATE TEMPORARY TABLE {quote(name)} AS SELECT {names} FROM {quote(schema)}.{quote(name)} WITH NO DATA",
+        )
+        copy = Copy(connection, name)
+        copy.table = connection.scalar(text("SELECT CAST(CAST(:name AS pg_catalog.regclass) AS bigint)"), {"name": copy._name}) or 0
+        yield copy
+
+
+@contextmanager
+def trial(connection: Connection, *, autocommit: bool | None = None) -> Iterator[None]:
+    """A savepoint to which the end of the block rolls back, also where each statement is a transaction.
+
+    Args:
+        autocommit: what `is_autocommit` says, if it was asked before.
+    """
+    begun = is_autocommit(connection) if autocommit is None else autocommit
     if begun:  # a savepoint needs a transaction
         _run(connection, "BEGIN")
     try:
         nested = connection.begin_nested()
         try:
-            names = ", ".join(map(quote, columns))
-            _run(
-                connection,
-                f"CREATE TEMPORARY TABLE {quote(name)} AS SELECT {names} FROM {quote(schema)}.{quote(name)} WITH NO DATA",
-            )
-            copy = Copy(connection, name)
-            copy.table = connection.scalar(text("SELECT CAST(CAST(:name AS pg_catalog.regclass) AS bigint)"), {"name": copy._name}) or 0
-            yield copy
+            yield
         finally:
             nested.rollback()
     finally:
         if begun:
             _run(connection, "ROLLBACK")
+
+
+def is_autocommit(connection: Connection) -> bool:
+    """Whether each statement of a connection is a transaction."""
+    # its isolation level is that of the server's next transaction, whichever way the driver begins one
+    return bool(getattr(connection.connection.dbapi_connection, "autocommit", False))
 
 
 def quote(name: str) -> str:

@@ -9,6 +9,7 @@ from alembic.operations import BatchOperations, MigrateOperation, Operations
 
 from pgembed import errors
 from pgembed.alembic.contract import Operation, call, irreversible, regclass
+from pgembed.sqlalchemy.declarations import literal
 
 _DEFAULTS = {"column_name": "embedding", "sync": "auto", "metric": "cosine", "by_hand": "mark"}
 _CHANGEABLE = ("source", "model", "metric", "sync", "chunk_tokens", "chunk_overlap", "by_hand")
@@ -41,6 +42,11 @@ class CreateEmbedding(Operation):
         schema: str | None = None,
         refresh: bool = False,
     ) -> None:
+        if not isinstance(source, str):
+            raise errors.InvalidParameter(
+                f"the source of an embedded column is a text, not {source!r}",
+                hint="A revision has it in SQL: \"name || ': ' || description\".",
+            )
         self.table_name = table_name
         self.source = source
         self.column_name = column_name
@@ -81,8 +87,11 @@ class CreateEmbedding(Operation):
                 a model of None is the database's default model at the time of the migration.
             refresh: commit what the migration has done so far, then embed the rows in batches and build the index of a large table, each
                 committed by itself; what is said meanwhile is logged (alembic.pgembed). A later failure of the migration does not undo
-                what was committed: let such a migration do nothing else, with ``transaction_per_migration=True`` in env.py.
+                what was committed: let such a migration do nothing else, with ``transaction_per_migration=True`` in env.py. Run again
+                after an interruption, it goes on with the rows that are left.
         Raises:
+            errors.InvalidParameter: the source is no text.
+            errors.NotReady: the database has no pgembed.
             errors.NotSupported: refresh, in a transaction that is not Alembic's.
             sqlalchemy.exc.DBAPIError: what ``pgembed.add_embedding`` raises.
         """
@@ -122,6 +131,15 @@ class CreateEmbedding(Operation):
     @property
     def commits(self) -> bool:
         return self.refresh
+
+    def is_done(self) -> str:
+        said = {name: getattr(self, name) for name in ("source", "metric", "sync", "by_hand", "chunk_tokens")}
+        said |= {name: value for name in ("model", "chunk_overlap") if (value := getattr(self, name)) is not None}
+        same = "".join(f" AND {name} IS NOT DISTINCT FROM {literal(value)}" for name, value in said.items())
+        return (
+            f"EXISTS (SELECT FROM pgembed._embedding WHERE table_name = {regclass(self.table_name, self.schema)}"
+            f" AND column_name = {literal(self.column_name)} AND role = 'current' AND NOT adopted{same})"
+        )
 
     def afterwards(self) -> Sequence[str]:
         return [_refresh_call(self.table_name, self.schema, self.column_name)]

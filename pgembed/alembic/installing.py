@@ -1,19 +1,26 @@
 """installing: operations that put pgembed's objects into a database, keep them up to date, and take them out.
 
 They run the statements from which the extension is made, verbatim, and are for those who want one history of their schema. Whoever has
-``CREATE EXTENSION pgembed`` has the same objects already. Either way pgembed's Python package belongs on the server (``pgembed install``).
+``CREATE EXTENSION pgembed`` has the same objects already: there the operations leave them alone, so that one history serves the developer's
+own database and that of an administrator. Either way pgembed's Python package belongs on the server (``pgembed install``).
 """
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 from alembic.operations import MigrateOperation, Operations
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from pgembed import __version__, errors, install
+from pgembed.alembic.contract import LOG
+from pgembed.alembic.definitions import quote
+from pgembed.sqlalchemy.declarations import literal
 
 LEAST_PGVECTOR = (0, 8)
+_SHOWN = 200  # characters of a script that are shown where it fails
 
 
 @Operations.register_operation("install_pgembed")
@@ -29,14 +36,13 @@ class InstallPgembed(MigrateOperation):
 
         Creates the schema ``pgembed``, and the extensions vector and plpython3u where they are missing. Objects of this version or a
         newer one are left alone, older ones are updated: a revision on a fresh database installs what is current, whenever it was
-        written.
+        written. An extension is left alone in any version, for it is its administrator's; `update_pgembed` says which one is needed.
 
         Args:
             vector_schema: where pgvector is created if it is missing. With ``--sql`` it has to be where pgvector is.
         Raises:
-            errors.DuplicateObject: the database has pgembed as an extension.
             sqlalchemy.exc.DBAPIError: the role is no superuser (42501), or the server lacks an extension (58P01), pgvector 0.8 or this
-                package (55000); the message has a hint.
+                package (55000); or a script meets pgembed as an extension (42710). The message has a hint.
         """
         operations.invoke(cls(vector_schema=vector_schema))
 
@@ -70,9 +76,9 @@ class UpdatePgembed(MigrateOperation):
             vector_schema: with ``--sql``, the schema of pgvector.
         Raises:
             errors.NotSupported: this package is older than the minimum, or has no update from the version found.
-            errors.NotReady: pgembed is not in the database.
-            errors.DuplicateObject: the database has pgembed as an extension.
-            errors.InvalidParameter: ``--sql`` without from_version.
+            errors.NotReady: pgembed is not in the database, or is there as an extension of an older version, which is not Alembic's to
+                update.
+            errors.InvalidParameter: ``--sql`` without from_version; or the minimum is no version.
         """
         operations.invoke(cls(minimum=minimum, from_version=from_version, vector_schema=vector_schema))
 
@@ -91,10 +97,11 @@ class DropPgembed(MigrateOperation):
         Columns of codes and codecs, embedded columns and linkers are dropped first, as ``pgembed.drop_code``, ``drop_codec`` and
         ``drop_embedding(..., keep_column => true)`` do it: columns of vectors and their indexes stay; codes, which can be computed
         again, triggers, source functions and hash columns go, for they are of no use without pgembed. What else was built upon
-        pgembed, such as a view or a column that calls an encoder, refuses the drop. The extensions vector and plpython3u stay.
+        pgembed, such as a view or a column that calls an encoder, refuses the drop. The extensions vector and plpython3u stay; and where
+        pgembed itself is an extension, nothing is dropped, for `install_pgembed` has made nothing there.
 
         Raises:
-            sqlalchemy.exc.DBAPIError: other objects depend on pgembed (2BP01), or it is there as an extension (42710).
+            sqlalchemy.exc.DBAPIError: other objects depend on pgembed (2BP01), or it is not in the database (3F000).
         """
         operations.invoke(cls())
 
@@ -107,21 +114,27 @@ class DropPgembed(MigrateOperation):
 
 @Operations.implementation_for(InstallPgembed)
 def _install(operations: Operations, operation: InstallPgembed) -> None:
-    version, vector_schema = _look(operations, operation.vector_schema)
-    if version is None:
-        _run(operations, _prepare(vector_schema) + install.schema_script(vector_schema=_quote(vector_schema)))
+    found = _look(operations, operation.vector_schema)
+    version, vector_schema = found.version, found.vector_schema
+    if found.is_extension:
+        LOG.info("pgembed %s is an extension in this database, and is left alone", version)
+    elif version is None:
+        _run(operations, _prepare(vector_schema) + install.schema_script(vector_schema=quote(vector_schema)))
     elif install.version_key(version) < install.version_key(__version__):
-        _run(operations, install.schema_script(version, vector_schema=_quote(vector_schema)))
+        _run(operations, install.schema_script(version, vector_schema=quote(vector_schema)))
 
 
 @Operations.implementation_for(UpdatePgembed)
 def _update(operations: Operations, operation: UpdatePgembed) -> None:
+    if not re.fullmatch(r"\d+(\.\d+)*", operation.minimum):
+        raise errors.InvalidParameter(f"minimum is no version: {operation.minimum!r}", hint=f"This package is {__version__}.")
     if install.version_key(operation.minimum) > install.version_key(__version__):
         raise errors.NotSupported(
             f"this revision needs pgembed {operation.minimum}, the package is {__version__}",
             hint="Update the package: pip install -U pgembed-extension.",
         )
-    version, vector_schema = _look(operations, operation.vector_schema)
+    found = _look(operations, operation.vector_schema)
+    version = found.version
     if operations.migration_context.as_sql:
         version = operation.from_version
         if version is None:
@@ -130,8 +143,14 @@ def _update(operations: Operations, operation: UpdatePgembed) -> None:
             )
     elif version is None:
         raise errors.NotReady("pgembed is not in this database", hint="An earlier revision calls op.install_pgembed().")
-    if install.version_key(version) < install.version_key(operation.minimum):
-        _run(operations, install.schema_script(version, vector_schema=_quote(vector_schema)))
+    if install.version_key(version) >= install.version_key(operation.minimum):
+        return
+    if found.is_extension:
+        raise errors.NotReady(
+            f"this revision needs pgembed {operation.minimum}, the extension in this database is {version}",
+            hint="ALTER EXTENSION pgembed UPDATE, by the administrator who has created it.",
+        )
+    _run(operations, install.schema_script(version, vector_schema=quote(found.vector_schema)))
 
 
 @Operations.implementation_for(DropPgembed)
@@ -139,47 +158,49 @@ def _drop(operations: Operations, operation: DropPgembed) -> None:
     _run(operations, _DROP)
 
 
-def _look(operations: Operations, vector_schema: str) -> tuple[str | None, str]:
-    """The version of pgembed in the database, and the schema where pgvector is; for a script, what is to be assumed.
+class _Found(NamedTuple):
+    """What a database has: the version of pgembed, None without it, and the schema where pgvector is."""
 
-    Raises:
-        errors.DuplicateObject: it has pgembed as an extension, which is not Alembic's to change.
-    """
+    version: str | None
+    vector_schema: str
+    is_extension: bool
+
+
+def _look(operations: Operations, vector_schema: str) -> _Found:
+    """What is in the database; for a script, what is to be assumed."""
     if operations.migration_context.as_sql:
-        return None, vector_schema
+        return _Found(None, vector_schema, False)
     connection = operations.get_bind()
     rows = connection.execute(
         text(
-            "SELECT x.extname, n.nspname FROM pg_catalog.pg_extension AS x"
+            "SELECT x.extname, n.nspname, x.extversion FROM pg_catalog.pg_extension AS x"
             " JOIN pg_catalog.pg_namespace AS n ON n.oid = x.extnamespace WHERE x.extname IN ('vector', 'pgembed')"
         )
     )
-    extensions: dict[str, str] = {row[0]: row[1] for row in rows}
+    extensions = {name: (schema, version) for name, schema, version in rows}
+    vector_schema, _ = extensions.get("vector", (vector_schema, ""))
     if "pgembed" in extensions:
-        raise errors.DuplicateObject(
-            "pgembed is an extension in this database",
-            hint="ALTER EXTENSION pgembed UPDATE keeps it up to date; the migrations are for databases without it.",
-        )
+        return _Found(extensions["pgembed"][1], vector_schema, True)
     version = None
     if connection.scalar(text("SELECT pg_catalog.to_regprocedure('pgembed.version()') IS NOT NULL")):
         version = connection.scalar(text("SELECT pgembed.version()"))
-    return version, extensions.get("vector", vector_schema)
+    return _Found(version, vector_schema, False)
 
 
 def _run(operations: Operations, script: str) -> None:
     """Send or write a script as it is: op.execute() takes a colon in a body for a parameter, or doubles its percent signs."""
     if operations.migration_context.as_sql:
         operations.migration_context.impl.static_output(script)
-    else:
-        operations.get_bind().exec_driver_sql(script, execution_options={"no_parameters": True})
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+        return
+    connection = operations.get_bind()
+    if connection.dialect.driver == "asyncpg":  # which sends one statement at a time
+        script = f"DO $pgembed_all$\nBEGIN\n    EXECUTE $pgembed_script${script}$pgembed_script$;\nEND\n$pgembed_all$"
+    try:
+        connection.exec_driver_sql(script, execution_options={"no_parameters": True})
+    except DBAPIError as error:
+        # all of it would hide what the server says
+        error.statement = f"{script[:_SHOWN]} ... ({script.count(chr(10)):,} lines)" if len(script) > _SHOWN else script
+        raise
 
 
 def _prepare(vector_schema: str) -> str:
@@ -201,7 +222,7 @@ BEGIN
     END IF;
     IF EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pgembed') THEN
         RAISE duplicate_object USING MESSAGE = 'pgembed is an extension in this database',
-            HINT = 'ALTER EXTENSION pgembed UPDATE keeps it up to date; the migrations are for databases without it.';
+            HINT = 'Whoever has created it keeps it up to date. Make the script from the revisions after the one that installs pgembed.';
     END IF;
     IF EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'pgembed') THEN
         RAISE duplicate_schema USING MESSAGE = 'schema "pgembed" exists already',
@@ -214,7 +235,7 @@ BEGIN
         END IF;
     END LOOP;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'vector') THEN
-        CREATE EXTENSION vector SCHEMA {_quote(vector_schema)};
+        CREATE EXTENSION vector SCHEMA {quote(vector_schema)};
     END IF;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'plpython3u') THEN
         CREATE EXTENSION plpython3u;
@@ -227,9 +248,9 @@ BEGIN
             MESSAGE = pg_catalog.format('pgvector is %s, needed is {least} or newer', found.extversion),
             HINT = 'ALTER EXTENSION vector UPDATE.';
     END IF;
-    IF found.nspname <> {_literal(vector_schema)} THEN
+    IF found.nspname <> {literal(vector_schema)} THEN
         RAISE object_not_in_prerequisite_state USING
-            MESSAGE = pg_catalog.format('pgvector is in the schema "%s", not in "%s"', found.nspname, {_literal(vector_schema)}),
+            MESSAGE = pg_catalog.format('pgvector is in the schema "%s", not in "%s"', found.nspname, {literal(vector_schema)}),
             HINT = pg_catalog.format('op.install_pgembed(vector_schema=%L).', found.nspname);
     END IF;
 END $pgembed$;
@@ -258,7 +279,11 @@ DECLARE
     listed text;
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pgembed') THEN
-        RAISE duplicate_object USING MESSAGE = 'pgembed is an extension in this database', HINT = 'DROP EXTENSION pgembed.';
+        RAISE NOTICE 'pgembed is an extension in this database, and is left alone' USING HINT = 'DROP EXTENSION pgembed.';
+        RETURN;
+    END IF;
+    IF pg_catalog.to_regnamespace('pgembed') IS NULL THEN
+        RAISE invalid_schema_name USING MESSAGE = 'pgembed is not in this database', HINT = 'There is nothing to be dropped.';
     END IF;
     FOR item IN SELECT table_name, column_name FROM pgembed.codes LOOP
         PERFORM pgembed.drop_code(item.table_name, item.column_name);

@@ -10,9 +10,9 @@ from alembic.operations import MigrateOperation
 from sqlalchemy import Connection, Table, text
 
 from pgembed.alembic import meaning
-from pgembed.alembic.contract import table_name
+from pgembed.alembic.contract import Place, table_name
 from pgembed.alembic.linkers import PARTS, AlterLinker, CreateLinker, DropLinker
-from pgembed.alembic.present import Place, Present, PresentSource, PresentTarget
+from pgembed.alembic.present import Present, PresentSource, PresentTarget
 from pgembed.sqlalchemy.declarations import table_name as declared_name
 
 _TEXTS = ("names", "aliases", "types", "context")
@@ -97,9 +97,6 @@ class _Comparison:
     def _same_text(self, place: Place, part: str, new: str | None, old: str | None) -> bool:
         if part == "context" and (place, old) in self.present.embeddings:
             return new == old
-        if part in ("aliases", "types") and new != old and new and old:
-            # may be arrays, whose text is not what the declaration means by them: only their spelling counts
-            return " ".join(new.split()) == " ".join(old.split())
         return meaning.same(self.connection, place, new, old)
 
     def _same_source(self, declared: Any, source: PresentSource, target: Place) -> bool:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection
 from alembic.operations import ops
 from sqlalchemy import Column
 
-from pgembed.alembic.present import Place, Present
+from pgembed.alembic.contract import Place
+from pgembed.alembic.present import Present
 
 _SCHEMA = "pgembed"
 Kept = Callable[[ops.MigrateOperation], bool]

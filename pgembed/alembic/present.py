@@ -12,10 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from pgembed.alembic import meaning
+from pgembed.alembic.contract import Place
 from pgembed.sqlalchemy.declarations import Embedding
-
-Place = tuple[str | None, str]
-"""Schema and name of a table."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +22,11 @@ class PresentEmbedding:
     """An embedded column.
 
     Attributes:
-        declared: what the registry says of it; its source is None where it was adopted without one.
+        declared: what the registry says of it; its source is '' where it was adopted without one.
         adopted: the column was there before.
         role: ``current``; or ``next``, ``previous`` of a change of model.
         chunk_table: has its vectors; None: the table itself.
-        metric, source: of the registry.
+        source: of the registry, by the names that columns have now.
     """
 
     place: Place
@@ -115,11 +114,7 @@ class Present:
 def read(connection: Connection) -> Present | None:
     """What is there; None where the database has no pgembed, or the role may not look into it."""
     default = connection.dialect.default_schema_name
-    may = (
-        "SELECT pg_catalog.to_regclass('pgembed._embedding') IS NOT NULL"
-        " AND pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('pgembed'), 'USAGE')"
-    )
-    if not connection.exec_driver_sql(may).scalar():
+    if not _may_use(connection):
         return None
 
     def place(name: list[str] | None) -> Place | None:
@@ -130,6 +125,7 @@ def read(connection: Connection) -> Present | None:
 
     found = Present()
     for row in _rows(connection, _EMBEDDINGS):
+        _rename(connection, row, sure(row["place"]), "source")
         declared = Embedding(
             row["source"] or "",
             model=row["model"],
@@ -159,6 +155,7 @@ def read(connection: Connection) -> Present | None:
         found.owned_columns.add((code.place, code.column))
     sources: dict[tuple[str, int], list[PresentSource]] = {}
     for row in _rows(connection, _SOURCES):
+        _rename(connection, row, place(row["other_place"]), "names")
         sources.setdefault((row["linker"], row["number"]), []).append(
             PresentSource(
                 row["kind"],
@@ -173,6 +170,7 @@ def read(connection: Connection) -> Present | None:
             )
         )
     for row in _rows(connection, _TARGETS):
+        _rename(connection, row, sure(row["place"]), "names", "aliases", "types", "context")
         target = PresentTarget(
             sure(row["place"]),
             row["key_columns"],
@@ -188,6 +186,11 @@ def read(connection: Connection) -> Present | None:
         found.owned_tables.update(sure(name) for name in (row["destination"], row["texts"], row["corrections"]))
     found.owned_indexes = {sure(row["place"]) for row in _rows(connection, _INDEXES)}
     return found
+
+
+def is_closed(connection: Connection) -> bool:
+    """Whether the database has pgembed, and the role may not look into it."""
+    return connection.exec_driver_sql(_MAY_USE).scalar() is False
 
 
 def columns(connection: Connection, places: list[Place]) -> set[tuple[Place, str]]:
@@ -209,18 +212,45 @@ def columns(connection: Connection, places: list[Place]) -> set[tuple[Place, str
 
 def default_model(connection: Connection) -> str | None:
     """The database's default model; None where it has no pgembed."""
-    if not connection.exec_driver_sql("SELECT pg_catalog.to_regclass('pgembed.models') IS NOT NULL").scalar():
+    if not _may_use(connection):
         return None
     found = connection.exec_driver_sql("SELECT name FROM pgembed.models WHERE is_default").scalar()
     return None if found is None else str(found)
+
+
+def _rename(connection: Connection, row: dict[str, Any], place: Place | None, *expressions: str) -> None:
+    """Let a row's expressions name columns as they are called now; the registry has them as they were declared."""
+    if place is None or row["renamed"] is None:
+        return
+    names = [(was, now) for was, now in json.loads(row["renamed"])]
+    for expression in expressions:
+        if row[expression]:
+            row[expression] = meaning.by_names_of_now(connection, place, row[expression], names)
+
+
+def _may_use(connection: Connection) -> bool:
+    return bool(connection.exec_driver_sql(_MAY_USE).scalar())
 
 
 def _rows(connection: Connection, statement: str) -> list[dict[str, Any]]:
     return [dict(row) for row in connection.exec_driver_sql(statement).mappings()]
 
 
+# NULL without pgembed. A name within a schema may not even be looked up without the right to use it.
+_MAY_USE = "SELECT pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('pgembed'), 'USAGE')"
 # The registry's tables, not its views: these count rows.
 _PLACE = "ARRAY[{n}.nspname::text, {t}.relname::text]"
+
+
+def _renamed(function: str, columns: str) -> str:
+    """Names of the columns that a function of pgembed's reads, as its arguments are called and as they are now; NULL where these agree."""
+    return (
+        "(SELECT pg_catalog.json_agg(ARRAY[o.was, o.now] ORDER BY o.number)::text"
+        " FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS f ON f.oid = p.pronamespace"
+        f" CROSS JOIN unnest(p.proargnames, {columns}::text[]) WITH ORDINALITY AS o (was, now, number)"
+        f" WHERE ARRAY[f.nspname, p.proname]::text[] = pg_catalog.parse_ident({function})"
+        " HAVING pg_catalog.bool_or(o.was <> o.now)) AS renamed"
+    )
 
 
 def _joined(oid: str, t: str, n: str, kind: str = "") -> str:
@@ -231,7 +261,7 @@ def _joined(oid: str, t: str, n: str, kind: str = "") -> str:
 
 _EMBEDDINGS = (
     f"SELECT {_PLACE.format(n='n', t='t')} AS place, e.column_name::text, e.source, e.model, e.sync, e.metric, e.chunk_tokens,"
-    " e.chunk_overlap, e.by_hand, e.adopted, e.role, e.hash_column::text,"
+    f" e.chunk_overlap, e.by_hand, e.adopted, e.role, e.hash_column::text, {_renamed('e.source_function', 'e.source_columns')},"
     f" CASE WHEN c.oid IS NOT NULL THEN {_PLACE.format(n='cn', t='c')} END AS chunk_place"
     f" FROM pgembed._embedding AS e{_joined('e.table_name', 't', 'n')}{_joined('e.chunk_table', 'c', 'cn', 'LEFT ')}"
     " ORDER BY 1, 2"
@@ -246,7 +276,8 @@ _CODES = (
 )
 _TARGETS = (
     f"SELECT l.linker, l.number, {_PLACE.format(n='n', t='t')} AS place, l.key_columns::text[], l.names, l.aliases, l.types, l.context,"
-    " l.context_column::text, ARRAY(SELECT a.attname::text FROM pg_catalog.pg_index AS x CROSS JOIN"
+    f" l.context_column::text, {_renamed('l.read_function', 'l.read_columns')},"
+    " ARRAY(SELECT a.attname::text FROM pg_catalog.pg_index AS x CROSS JOIN"
     " pg_catalog.unnest(x.indkey) WITH ORDINALITY AS u (attnum, place) JOIN pg_catalog.pg_attribute AS a"
     " ON a.attrelid = x.indrelid AND a.attnum = u.attnum"
     " WHERE x.indrelid = t.oid AND x.indisprimary AND u.place <= x.indnkeyatts ORDER BY u.place) AS primary_key"
@@ -255,7 +286,8 @@ _TARGETS = (
 _SOURCES = (
     f"SELECT s.linker, s.number, s.kind, {_PLACE.format(n='n', t='t')} AS place, s.from_columns::text[], s.to_columns::text[],"
     f" CASE WHEN o.oid IS NOT NULL THEN {_PLACE.format(n='m', t='o')} END AS other_place, s.value_column::text, s.relation_column::text,"
-    f" s.label, s.names FROM pgembed._linker_source AS s{_joined('s.source', 't', 'n')}{_joined('s.other', 'o', 'm', 'LEFT ')}"
+    f" s.label, s.names, {_renamed('s.names_function', 's.names_columns')}"
+    f" FROM pgembed._linker_source AS s{_joined('s.source', 't', 'n')}{_joined('s.other', 'o', 'm', 'LEFT ')}"
     " ORDER BY s.linker, s.number, s.place"
 )
 _LINK_TABLES = (

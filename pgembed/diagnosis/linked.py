@@ -18,12 +18,14 @@ def of(db: Database) -> Iterator[Finding]:
         " FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) ANY (l.targets)) ORDER BY l.name"
     )
     for row in rows:
-        what, _, _ = str(row["status"]).partition(": ")
+        what, _, how = str(row["status"]).partition(": ")
         if what == "model of its column changed":
             said = "it was trained with vectors of another model, and links as if it were untrained"
             yield Finding(WARNING, row["name"], said, f"CALL pgembed.train_linker({text(row['name'])})")
         else:
-            yield Finding(ERROR, row["name"], f"{what}, so it links nothing", f"SELECT pgembed.drop_linker({text(row['name'])})")
+            # what is to be read instead only people know
+            said = f"{what}, so it links nothing. pgembed.{how}() mends that; the remedy forgets the linker and what it has learned"
+            yield Finding(ERROR, row["name"], said, f"SELECT pgembed.drop_linker({text(row['name'])})")
     for oid in following.untold(db):
         table = columns.table(db, str(oid))[0]
         yield Finding(

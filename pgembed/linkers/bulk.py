@@ -433,11 +433,15 @@ def _tell_now_and_then(db: Database, layout: Layout, tally: Tally, seen: int, to
     db.notice(f"{layout.shown}: {seen} of {total} texts, {rate:.0f} a second, about {(total - seen) / rate:.0f} s to go")
 
 
+def _several(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _tell_end(db: Database, layout: Layout, tally: Tally) -> None:
     seconds = time.monotonic() - tally.started
-    parts = [f"{tally.texts} texts linked" if tally.texts else "no text has changed"]
-    parts += [f"{tally.links} links, {tally.review} to review, {tally.nil} of no row"] if tally.texts else []
-    parts += [f"{tally.empty} texts without words"] if tally.empty else []
+    parts = [f"{_several(tally.texts, 'text')} linked" if tally.texts else "no text has changed"]
+    parts += [f"{_several(tally.links, 'link')}, {tally.review} to review, {tally.nil} of no row"] if tally.texts else []
+    parts += [f"{_several(tally.empty, 'text')} without words"] if tally.empty else []
     parts += [f"{tally.gone} forgotten, whose rows are gone"] if tally.gone else []
     db.notice(f"{layout.shown}: {', '.join(parts)} in {seconds:.1f} s")
     changed = stale(db, layout)

@@ -324,11 +324,29 @@ def _context(db: Database, table: Table, context: str | None) -> tuple[str | Non
         return None, None
     known = columns.table(db, str(table.oid))[1]
     if not any(context in (one.name, one.now) for one in known):
+        _must_be_text(db, table, context)
         return None, context
     column = columns.chosen(table, known, context)
     column.one_vector("link()")
     asking.column_model(db, column, by_backend=True)
     return column.name, column.source
+
+
+def _must_be_text(db: Database, table: Table, context: str) -> None:
+    """A column of vectors that is no embedded one would be read as text: its numbers would be what rows are about."""
+    found = db.execute(
+        "SELECT a.attname AS name FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS y ON y.oid OPERATOR(pg_catalog.=) a.atttypid"
+        " WHERE a.attrelid OPERATOR(pg_catalog.=) $1 AND NOT a.attisdropped"
+        " AND $2 OPERATOR(pg_catalog.=) ANY (ARRAY[a.attname::pg_catalog.text, pg_catalog.quote_ident(a.attname)])"
+        " AND y.typname OPERATOR(pg_catalog.=) ANY ('{vector,halfvec,sparsevec}'::pg_catalog.name[])",
+        ["pg_catalog.oid", "pg_catalog.text"],
+        [table.oid, context.strip()],
+    )
+    if found:
+        raise errors.InvalidParameter(
+            f'context "{found[0]["name"]}" of table "{table.name}" is a column of vectors, and no embedded column',
+            hint="pgembed.adopt_embedding() makes it one, of the model that its vectors are of; or give an expression of text.",
+        )
 
 
 def _text(db: Database, table: Table, expression: str | None, what: str) -> str:

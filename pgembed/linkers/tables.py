@@ -31,8 +31,9 @@ _LINE = (
 _LOCK = "200ms"
 _TRIES = 25
 _LOCK_NOT_AVAILABLE, _DEADLOCK = "55P03", "40P01"
-# Why PostgreSQL makes no foreign key: no unique key there, another kind of object, no right, temporary and lasting tables mixed.
-_NO_KEY = ("42830", "42809", "42501", "42P16", "42804", "0A000", "42883", "42P17")
+# Why PostgreSQL makes no foreign key: no unique key there, another kind of object, no right, temporary and lasting tables mixed, or lines
+# that were there before, of rows that are not.
+_NO_KEY = ("42830", "42809", "42501", "42P16", "42804", "0A000", "42883", "42P17", "23503")
 _NOT_IN_PLACE = ("42P16",)
 _CORRECTED = {"mention": "text", "start_char": "integer", "end_char": "integer", "corrected_by": "name"}
 
@@ -152,7 +153,8 @@ def make(db: Database, write: Writer, layout: Layout, target_names: str) -> Layo
 
 
 def adopt(db: Database, write: Writer, layout: Layout) -> Layout:
-    """Register tables that are there: pg_dump of a schema leaves the registry behind, and brings them along.
+    """Register tables that are there: pg_dump of a schema leaves the registry behind, and brings them along; or the texts were dropped, and
+    are there again.
 
     Raises:
         errors.DuplicateObject: they are not as `make` makes them.
@@ -173,6 +175,8 @@ def adopt(db: Database, write: Writer, layout: Layout) -> Layout:
     made = replace(layout, owner=columns.table(db, layout.results)[0])
     assert made.owner is not None
     with following.as_owner(db, made.owner):
+        missing = [_refer(db, table, layout.source.columns, layout.source) for table in (layout.results, layout.texts, layout.corrections)]
+        _tell_missing(db, layout, [one for one in missing if one is not None])
         _make_view(db, made)
     _register(db, write, made)
     return made

@@ -50,11 +50,6 @@ def train(db: Database, write: Writer, name: str | None, target: str | None, see
                 f"there are no labels to train the linker {line.name} with",
                 hint="pgembed.create_link_labels() makes a table for them; corrections beside a table of links count too.",
             )
-        if len(found) < labels.FEWEST:
-            db.notice(
-                f"{len(found)} {'label says' if len(found) == 1 else 'labels say'} little: the linker stays nearly what it is",
-                hint=f"At least {labels.FEWEST}, better some hundred, of many rows and of texts as they will come.",
-            )
         model = engine.train(
             opened.linker.knowledge,
             found.examples(opened),
@@ -63,6 +58,11 @@ def train(db: Database, write: Writer, name: str | None, target: str | None, see
             progress=lambda stage, done, total: progress.tell(db, done, total),
             check=db.check_interrupts,
         )
+        if len(found) < labels.FEWEST:
+            db.notice(
+                f"{len(found)} labels say little: the linker stays nearly what it is",
+                hint=f"At least {labels.FEWEST}, better some hundred, of many rows and of texts as they will come.",
+            )
         _store(db, write, line, model, found, seed)
         _tell(db, line, model, found)
     return model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pgembed.linking import telling
+from pgembed.linking import telling, wording
 from pgembed.linking.compiled import FULL, Compiled, Lists, expand
 from pgembed.linking.contract import Evidence, Floats, Vectors
 from pgembed.linking.features import FEATURES, Pairs
@@ -14,6 +14,7 @@ from pgembed.linking.untrained import WEIGHTS
 MOST = 3  # facts, or related rows, that are told
 _NAME = ("cosine", "gap", "written", "equal", "matched")
 LONGEST = 80  # characters of a context that are shown
+APART = 0.3  # difference of two candidates' kinds that tells them apart
 PROBABLE = 0.3  # a row that another mention means with this probability is told of
 
 
@@ -32,7 +33,7 @@ def explain(compiled: Compiled, places: Places, pairs: Pairs, probability: Float
     found = [
         _name(compiled, places, value, mention, row),
         _near(compiled, places, value, mention, row),
-        _kind(compiled, places, value, mention, row),
+        _kind(compiled, places, pairs, value, mention, row),
         *_facts(compiled, places, value, mention, row),
         *_related(compiled, places, pairs, probability, mention, row),
         _same(compiled, places, pairs, probability, value, mention, row),
@@ -99,13 +100,23 @@ def _near(compiled: Compiled, places: Places, value: dict[str, float], mention: 
     return None
 
 
-def _kind(compiled: Compiled, places: Places, value: dict[str, float], mention: int, row: int) -> Evidence | None:
+def _kind(compiled: Compiled, places: Places, pairs: Pairs, value: dict[str, float], mention: int, row: int) -> Evidence | None:
     if value["kind"] < 0.3 or value["equal"]:
         return None
     types = compiled.knowledge.types[row]
-    is_a = f"is a {', '.join(types)}" if types else "has the relations of rows that are called so"
-    said = f'"{_written(places, mention)}" says what it is: {called(compiled, row)} {is_a}'
-    return Evidence("kind", round(WEIGHTS["kind"] * value["kind"], 3), said)
+    named = [*types, *compiled.knowledge.relations]
+    spoken = {wording.stem(word) for word in places.surfaces[int(places.surface[mention])].split()}
+    if spoken & {wording.stem(word) for name in named for word in wording.words(name)}:
+        is_a = f"is a {', '.join(types)}" if types else "has the relations of rows that are called so"
+        words = f'"{_written(places, mention)}" says what it is: {called(compiled, row)} {is_a}'
+    else:
+        # the words are of names alone: where all candidates are of the kind that these have, it prefers none
+        among = pairs.column("kind")[pairs.mention == mention]
+        if float(among.max() - among.min()) < APART:
+            return None
+        of = f", a {', '.join(types)}" if types else ""
+        words = f'rows with words of "{_written(places, mention)}" in their names are mostly of a kind with {called(compiled, row)}{of}'
+    return Evidence("kind", round(WEIGHTS["kind"] * value["kind"], 3), words)
 
 
 def _facts(compiled: Compiled, places: Places, value: dict[str, float], mention: int, row: int) -> list[Evidence]:

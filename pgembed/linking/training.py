@@ -266,7 +266,7 @@ def train(
     labels = read(examples, knowledge, FOLDS, rng)
     if len(labels.keys) < FEWEST:
         raise InvalidParameter(
-            f"{len(labels.keys)} labelled mentions are too few to learn from; at least {FEWEST} are needed",
+            f"labelled mentions are too few to learn from: {len(labels.keys)}, of at least {FEWEST}",
             hint="Label more mentions, within the bounds of their texts.",
         )
     said = [(labels.surface(at), key) for at, key in enumerate(labels.keys)]

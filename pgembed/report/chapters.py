@@ -165,8 +165,8 @@ class Chapters:
             for said in found.missing:
                 section.say(said, kind="note")
         if known:
-            lines = [(name, recalls) for name, _, recalls, _ in known if recalls]
-            rows_of = [(name, method, *[recalls.get(size) for size in _RESCORED], told) for name, method, recalls, told in known]
+            lines = [(f"{name}, {size} B a row", recalls) for name, _, recalls, _, size in known if recalls]
+            rows_of = [(name, method, *[recalls.get(size) for size in _RESCORED], told) for name, method, recalls, told, _ in known]
             behind = page.folded(
                 "Codecs as a table",
                 page.table(
@@ -203,7 +203,7 @@ class Chapters:
             for row in rows
         ]
 
-    def _codecs(self) -> list[tuple[str, str, dict[int, float], str]]:
+    def _codecs(self) -> list[tuple[str, str, dict[int, float], str, int]]:
         rows = self._db.execute(
             "SELECT c.*, o.column_name AS code_column, o.is_active, o.index_bytes, o.covering_bytes FROM pgembed.codecs AS c"
             " LEFT JOIN pgembed.codes AS o ON o.codec = c.name AND o.table_name OPERATOR(pg_catalog.=) c.table_name"
@@ -222,7 +222,7 @@ class Chapters:
             if row["retrain_reason"]:
                 told.append(str(row["retrain_reason"]))
             recalls = {size: float(row[name]) for size, name in _RESCORED.items() if row[name] is not None}
-            made.append((str(row["name"]), str(row["method"]), recalls, "; ".join(told)))
+            made.append((str(row["name"]), str(row["method"]), recalls, "; ".join(told), int(row["bytes"])))
         return made
 
     def filtered(self, valued: list[Plain], seconds: float) -> None:
@@ -260,7 +260,7 @@ class Chapters:
             lines = [(row["shape"], row["searches"], row["share"], row["ms"], str(row["last"])[:16]) for row in used]
             section.table(("shape", "searches", "share", "ms", "last used"), lines, "Filters that were used, without their values")
         else:
-            section.say("Which filters searches use is written down after SELECT pgembed.set_filter_log(true).", kind="soft")
+            section.say("No filter of a search has been written down yet: after SELECT pgembed.set_filter_log(true) they are.", kind="soft")
 
     def freshness(self) -> None:
         """Rows by state over time."""
@@ -281,7 +281,7 @@ class Chapters:
                 "Rows by state",
             )
             caption = f"{len(lines)} counts, from pgembed.freshness_log: of each minute of the last day the last one, of each hour before."
-            if len(lines) > 1:
+            if len(lines) > 1 and any(line["rows"] for line in lines):
                 behind = page.folded("Counts as a table", table, long=len(lines) > 100)
                 self._plot(section, "freshness", plots.freshness(lines), "Freshness", caption, behind)
             else:
@@ -301,6 +301,9 @@ class Chapters:
             return
         units = measures.units(sample.vectors)
         points, how = measures.flat(units if self._column.metric == "cosine" else sample.vectors, self._seed)
+        if not points.any():
+            section.say("By this metric all vectors of the sample are the same: a map would be one point.")
+            return
         self._say(f"{len(sample)} rows drawn by {how}")
         grouped = mapping.topics(sample, units, self._seed)
         offered = mapping.colourings(sample, valued, color_by, grouped, self.near(), points)
@@ -312,13 +315,14 @@ class Chapters:
             [key, geometry.short(text), *([grouped[1][grouped[0][at]] if grouped[0][at] >= 0 else ""] if grouped else [])]
             for at, (key, text) in enumerate(zip(sample.keys, sample.texts, strict=True))
         ]
-        behind = page.folded(f"All {len(rows):,} rows as a table", page.table(names, rows, "Rows of the map"), long=True)
+        each = "chunk" if self._column.chunks is not None else "row"
+        behind = page.folded(f"All {len(rows):,} {each}s as a table", page.table(names, rows, f"The map's {each}s"), long=True)
         explained = (
-            "t-SNE keeps rows that are near to each other together; distances between groups mean little."
+            f"t-SNE keeps {each}s that are near to each other together; distances between groups mean little."
             if how == "t-SNE"
-            else "The two axes along which the rows differ most."
+            else f"The two axes along which the {each}s differ most."
         )
-        section.plot("map", "Map of the rows", f"{len(sample):,} rows by {how}. {explained} Point at a row to read it.", behind)
+        section.plot("map", "Map of the rows", f"{len(sample):,} {each}s by {how}. {explained} Point at a {each} to read it.", behind)
 
     def space(self) -> None:
         """Rank, isotropy, hubs, outliers, duplicates."""
@@ -356,12 +360,18 @@ class Chapters:
             "Overlap@10 is the share of a row's ten nearest, within the sample, that both have. CKA is 1 where the two spaces are the same"
             " up to rotation and scale (Kornblith et al. 2019, arXiv 1905.00414); alike spaces may still rank differently.", kind="soft",
         )  # fmt: skip
-        caption = "Rows by how many of their ten nearest stay the same."
-        geometry.histogram(section, self._plot, "overlap", compared.overlap, "share of the ten nearest that both have", caption, "Overlap")
-        lines = [(key, geometry.short(text), geometry.short(one), geometry.short(two)) for key, text, one, two in compared.moved]
-        section.table(
-            ("key", "text", f"nearest by {compared.one}", f"nearest by {compared.other}"), lines, "Rows whose neighbours differ most"
-        )
+        k = min(comparing.K, compared.rows - 1)
+        caption = f"Rows by how many of their {k} nearest are the same by both."
+        same = (compared.overlap * k).round().astype(int)
+        geometry.histogram(section, self._plot, "overlap", same, f"of the {k} nearest, those that both have", caption, "Overlap")
+        if not compared.moved:
+            section.say(f"All rows have the same {k} nearest by both.")
+            return
+        lines = [
+            (key, geometry.short(text), share, geometry.short(one), geometry.short(two)) for key, text, share, one, two in compared.moved
+        ]
+        heads = ("key", "text", "overlap", f"nearest that only {compared.one} has", f"nearest that only {compared.other} has")
+        section.table(heads, lines, "Rows whose neighbours differ most")
 
 
 def _time(epoch: float) -> str:

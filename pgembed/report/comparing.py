@@ -28,7 +28,7 @@ class Compared:
     Attributes:
         overlap: of each row the share of its ten nearest by the first that it has by the second; float64, shape (n,).
         cka: see `pgembed.changing.comparing.linear_cka`.
-        moved: rows with the smallest share: key, text, its nearest by the first and by the second.
+        moved: rows with the smallest share below 1: key, text, share, its nearest that only the first has, and only the second.
     """
 
     one: str
@@ -36,7 +36,7 @@ class Compared:
     rows: int
     overlap: NDArray[np.float64]
     cka: float
-    moved: list[tuple[str, str, str, str]] = field(default_factory=list)
+    moved: list[tuple[str, str, float, str, str]] = field(default_factory=list)
 
 
 def choose(db: Database, column: Column, known: list[Column], named: str | None) -> Column | None:
@@ -84,8 +84,13 @@ def compare(column: Column, other: Column, sample: Sample) -> Compared | None:
     shares = measures.overlap(near, far)
     moved = []
     for at in np.argsort(shares, kind="stable")[:LISTED].tolist():
-        row, one, two = there[at], there[int(near.rows[at, 0])], there[int(far.rows[at, 0])]
-        moved.append((sample.keys[row], sample.texts[row], sample.texts[one] or sample.keys[one], sample.texts[two] or sample.keys[two]))
+        if shares[at] >= 1:
+            break
+        row = there[at]
+        # the first that the other space does not have: the very nearest is often the same while all behind it differ
+        one, two = (there[int(a[~np.isin(a, b)][0])] for a, b in ((near.rows[at], far.rows[at]), (far.rows[at], near.rows[at])))
+        said = (sample.texts[one] or sample.keys[one], sample.texts[two] or sample.keys[two])
+        moved.append((sample.keys[row], sample.texts[row], float(shares[at]), *said))
     return Compared(column.name, other.name, len(there), shares, linear_cka(mine, theirs), moved)
 
 

@@ -93,12 +93,22 @@ def histogram(section: Section, plot: Plot, id: str, values: NDArray[Any], x: st
     finite = values[np.isfinite(values)]
     if not len(finite) or not float(finite.max()) > float(finite.min()):
         return
-    whole = np.issubdtype(finite.dtype, np.integer)
-    bins = min(40, int(finite.max() - finite.min()) + 1) if whole else 40
-    counts, edges = np.histogram(finite, bins=bins)
+    counts, edges = np.histogram(finite, bins=_bins(finite))
     lines = [(float(a), float(b), int(n)) for a, b, n in zip(edges[:-1], edges[1:], counts, strict=True) if n]
     behind = page.folded(f"{label} as a table", page.table(("from", "to", "rows"), lines, caption))
     plot(section, id, plots.histogram(counts.tolist(), edges.tolist(), x, "rows"), label, caption, behind)
+
+
+def _bins(values: NDArray[Any]) -> NDArray[np.float64] | int:
+    """Edges of bins, or how many. Of whole numbers each bin has as many as the next: else there is a comb that the rows do not make."""
+    import numpy as np
+
+    most = 40
+    if not np.issubdtype(values.dtype, np.integer):
+        return most
+    low, high = int(values.min()), int(values.max())
+    step = -(-(high - low + 1) // most)
+    return np.arange(low, high + step + 1, step, dtype=np.float64) - 0.5
 
 
 def _rows(section: Section, sample: Sample, title: str, caption: str, rows: list[tuple[int, float]], what: str) -> None:

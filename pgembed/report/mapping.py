@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 # Values that have a colour of their own, and colourings that are offered.
 VALUES, OFFERED = 10, 14
 TOPICS, WORDS = 10, 3
-_SCALE = [[0, "#3b2a8f"], [0.35, "#2f7fd6"], [0.65, "#2f9e6e"], [1, "#e0a21b"]]
+# From blue to amber, which most people tell apart; all of it is seen on white and on near black, so it does not go from dark to light.
+_SCALE = [[0, "#2f7fd6"], [0.25, "#7d69d0"], [0.5, "#b0579f"], [0.75, "#d5631f"], [1, "#b07d12"]]
 _WIDTH = 60
+_NOTE = 20  # characters of a word that stands in the map
+# What a line of words takes of the map's width, high and for each character, in a map as narrow as a telephone's.
+_NOTE_HIGH, _NOTE_WIDE = 0.05, 0.02
 
 
 def label(key: str, text: str) -> str:
@@ -86,9 +90,7 @@ def colourings(
             ):
                 made.append(_category(plain.name, values))
     if near.rows.shape[1]:
-        made.append(
-            _number(Plain(f"of how many rows it is among the {near.rows.shape[1]} nearest", "number", "int8"), near.occurrences().tolist())
-        )
+        made.append(_number(Plain(f"how often among the {near.rows.shape[1]} nearest", "number", "int8"), near.occurrences().tolist()))
     if not made:
         made.append(_category("nothing", ["rows"] * len(sample)))
     made.sort(key=lambda one: one["name"] != first)
@@ -104,7 +106,12 @@ def _category(name: str, values: Sequence[Any]) -> dict[str, Any]:
     for row, value in enumerate(values):
         (unknown if value is None else rows.get(value, other)).append(row)
     groups = [
-        {"label": plots.escaped(_cut(value)), "rows": rows[value], "colour": plots.PALETTE[number], "sign": plots.SIGNS[number]}
+        {
+            "label": plots.escaped(_cut(value) or "(empty)"),
+            "rows": rows[value],
+            "colour": plots.PALETTE[number],
+            "sign": plots.SIGNS[number],
+        }
         for number, value in enumerate(shown)
     ]
     if other:
@@ -126,38 +133,45 @@ def _number(plain: Plain, values: Sequence[float | None]) -> dict[str, Any]:
     if plain.kind == "time":
         made["shown"] = [None if value is None else _date(value) for value in values]
         low, high = min(there), max(there)
-        ticks = [low + (high - low) * part / 4 for part in range(5)]
+        ticks = [low + (high - low) * part / 2 for part in range(3)]
         made["ticks"] = {"tickvals": ticks, "ticktext": [_date(tick) for tick in ticks]}
         made["values"] = [None if value is None else float(value) for value in values]
     return made
 
 
 def _notes(which: Sequence[int], names: Sequence[str], points: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """Two words of each topic in the middle of its points."""
+    """Two words of each topic near the middle of its points; of a topic without room for them the legend alone tells."""
     import numpy as np
 
-    made = []
-    for number, name in enumerate(names):
-        rows = [row for row, one in enumerate(which) if one == number]
-        if not rows or name.startswith("group "):
+    made: list[dict[str, Any]] = []
+    high, wide = (_NOTE_HIGH * float(np.ptp(points, axis=0).max()), _NOTE_WIDE * float(np.ptp(points, axis=0).max()))
+    for name in dict.fromkeys(names):
+        # groups of the same words have one colour, and one note
+        rows = np.array([row for row, one in enumerate(which) if one >= 0 and names[one] == name], dtype=int)
+        if not len(rows) or name.startswith("group "):
             continue
-        x, y = np.median(points[rows], axis=0)
+        words = ", ".join(_cut(word, _NOTE) for word in name.split(", ")[:2])
         # the median may lie between two heaps: the row nearest to it does not
-        near = rows[int(np.argmin(((points[rows] - (x, y)) ** 2).sum(axis=1)))]
-        words = ", ".join(name.split(", ")[:2])
-        made.append(
-            {
-                "x": _round(points[near, 0]),
-                "y": _round(points[near, 1]),
-                "text": plots.escaped(words),
-                "showarrow": False,
-                "font": {"size": 12},
-                "bgcolor": "rgba(128,128,128,0.01)",
-                "borderpad": 2,
-                "captureevents": False,
-            }
-        )
+        order = ((points[rows] - np.median(points[rows], axis=0)) ** 2).sum(axis=1).argsort(kind="stable")
+        for x, y in points[rows[order]]:
+            others = ((abs(x - one["x"]), abs(y - one["y"]), wide * (len(words) + len(one["text"])) / 2) for one in made)
+            if all(apart >= width or above >= high for apart, above, width in others):
+                made.append(_note(float(x), float(y), words))
+                break
     return made
+
+
+def _note(x: float, y: float, words: str) -> dict[str, Any]:
+    return {
+        "x": _round(x),
+        "y": _round(y),
+        "text": plots.escaped(words),
+        "showarrow": False,
+        "font": {"size": 12},
+        "bgcolor": "rgba(128,128,128,0.01)",
+        "borderpad": 2,
+        "captureevents": False,
+    }
 
 
 def _round(value: float) -> float:
@@ -168,7 +182,7 @@ def _date(seconds: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(max(-6e10, min(2.5e11, seconds))))
 
 
-def _cut(text: str, most: int = 40) -> str:
+def _cut(text: str, most: int = 32) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -61,10 +61,20 @@
     box.on("plotly_hover", tell);
   }
 
-  function draw(id, figure) {
+  // Plotly forgets its height when the window's size changes, and asks the place that it is drawn in.
+  function place(id, layout) {
     const box = document.getElementById(`plot-${id}`);
+    box.style.height = `${layout.height}px`;
+    return box;
+  }
+
+  function draw(id, figure) {
+    const box = place(id, figure.layout);
     return Plotly.newPlot(box, figure.data, figure.layout, config).then(() => byKeyboard(box, document.getElementById(`said-${id}`)));
   }
+
+  // Of a number or a time that has no place on a scale.
+  const NOTHING = "NULL or not finite";
 
   // The map: rows as points, in colours by what is chosen.
   function traces(map, chosen) {
@@ -78,14 +88,21 @@
       const known = [], unknown = [];
       chosen.values.forEach((value, row) => (value === null ? unknown : known).push(row));
       const made = [];
-      if (unknown.length) made.push(of(unknown, { name: `NULL (${unknown.length})`, marker: { color: "#8a8f98", size, symbol: "x-thin-open" } }));
+      if (unknown.length) made.push(of(unknown, {
+        name: `${NOTHING} (${unknown.length})`, hovertemplate: `%{text}<br>${chosen.label}: ${NOTHING}<extra></extra>`,
+        marker: { color: "#8a8f98", size, symbol: "x-thin-open" },
+      }));
       made.push(of(known, {
-        name: chosen.name, showlegend: unknown.length > 0,
+        name: chosen.label, showlegend: unknown.length > 0,
         customdata: known.map((row) => chosen.shown ? chosen.shown[row] : chosen.values[row]),
         hovertemplate: `%{text}<br>${chosen.label}: %{customdata}<extra></extra>`,
         marker: {
           color: known.map((row) => chosen.values[row]), size, colorscale: map.scale, showscale: known.length > 0,
-          colorbar: { title: { text: chosen.label, side: "right" }, thickness: 12, len: 0.8, outlinewidth: 0, ...(chosen.ticks || {}) },
+          // below the points: beside them it would take half of a narrow page
+          colorbar: {
+            orientation: "h", x: 0.5, y: -0.02, yanchor: "top", thickness: 12, len: 0.7, outlinewidth: 0,
+            title: { text: chosen.label, side: "top", font: { size: 13 } }, ...(chosen.ticks || {}),
+          },
         },
       }));
       return made;
@@ -98,11 +115,12 @@
   }
 
   function drawMap(map) {
-    const box = document.getElementById("plot-map");
+    const box = place("map", map.layout);
     const select = document.getElementById("colour");
     const layout = () => {
       const chosen = map.colourings[Number(select.value)];
-      return { ...map.layout, annotations: chosen.notes || [], showlegend: chosen.kind === "category" || chosen.values.includes(null) };
+      const legend = chosen.kind === "number" ? { ...map.layout.legend, y: -0.2 } : map.layout.legend;
+      return { ...map.layout, legend, annotations: chosen.notes || [], showlegend: chosen.kind === "category" || chosen.values.includes(null) };
     };
     const chosenTraces = () => traces(map, map.colourings[Number(select.value)]);
     select.addEventListener("change", () => Plotly.react(box, chosenTraces(), layout(), config));

@@ -65,6 +65,11 @@ def escape(value: object) -> str:
     return html.escape("".join(one for one in str(value) if one >= " " or one in "\n\t"))
 
 
+def breakable(name: str) -> str:
+    """A name in HTML that a narrow page breaks after its points and underscores, and elsewhere only where it must."""
+    return escape(name).replace(".", ".<wbr>").replace("_", "_<wbr>")
+
+
 def _class(kind: str) -> str:
     return f' class="{kind}"' if kind else ""
 
@@ -144,7 +149,7 @@ def render(title: str, about: str, sections: Sequence[Section], figures: dict[st
         '<link rel="icon" href="data:,">'
         f"<title>{escape(title)}</title><style>{_file('page.css')}</style></head><body>"
         '<a class="skip" href="#main">Skip to the content</a>'
-        f'<header><div class="top"><div><h1>{escape(title)}</h1><p class="soft">{escape(about)}</p></div>'
+        f'<header><div class="top"><div><h1>{breakable(title)}</h1><p class="soft">{escape(about)}</p></div>'
         '<button id="theme" type="button" aria-pressed="false" hidden>Dark mode</button></div>'
         f'<nav aria-label="Contents"><ul>{contents}</ul></nav></header>'
         f'<main id="main" tabindex="-1">{body}</main><footer>{escape(foot)}</footer>'

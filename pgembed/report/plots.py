@@ -27,8 +27,8 @@ GREY = "#8a8f98"
 
 
 def escaped(text: object) -> str:
-    """Text for a hover label: Plotly reads some tags of HTML there."""
-    return html.escape(str(text), quote=False)
+    """Text for a hover label, or for the template of one: Plotly reads some tags of HTML there, and puts values into %{...}."""
+    return html.escape(str(text), quote=False).replace("%{", "&#37;{")
 
 
 def _layout(x: str, y: str, **more: Any) -> dict[str, Any]:
@@ -41,12 +41,19 @@ def _layout(x: str, y: str, **more: Any) -> dict[str, Any]:
         "hovermode": "closest",
         "hoverlabel": {"align": "left"},
         "legend": {"orientation": "h", "y": -0.22, "x": 0, "yanchor": "top"},
-        "xaxis": {"title": {"text": x}, "automargin": True, "zeroline": False},
-        "yaxis": {"title": {"text": y}, "automargin": True, "zeroline": False},
+        "xaxis": {"title": _title(x), "automargin": True, "zeroline": False, "ticklabelstandoff": 4},
+        "yaxis": {"title": _title(y), "automargin": True, "zeroline": False},
     }
     for name, value in more.items():
         made[name] = {**made[name], **value} if isinstance(made.get(name), dict) else value
+    if not made.get("showlegend", True):
+        made["margin"]["b"] = 48
     return made
+
+
+def _title(text: str) -> dict[str, Any]:
+    """The name of an axis, as large as its marks: a narrow page has room for it."""
+    return {"text": text, "font": {"size": 13}, "standoff": 8}
 
 
 def _logarithmic(values: Sequence[float]) -> dict[str, Any]:
@@ -63,6 +70,20 @@ def _logarithmic(values: Sequence[float]) -> dict[str, Any]:
     inside = inside or [min(values)]
     span = [math.log10(low), math.log10(high)]
     return {"type": "log", "range": span, "tickmode": "array", "tickvals": inside, "ticktext": [f"{mark:g}" for mark in inside]}
+
+
+def _shares(values: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis of shares up to all, with two marks for a power of ten: more would run into each other on a narrow page."""
+    low = min((value for value in values if value > 0), default=0.1) / 1.3
+    marks = [digit * 10.0**power for power in range(math.floor(math.log10(low)), 1) for digit in (1, 3)]
+    inside = [mark for mark in marks if low <= mark <= 1]
+    return {
+        "type": "log",
+        "range": [math.log10(low), math.log10(1.3)],
+        "tickmode": "array",
+        "tickvals": inside,
+        "ticktext": [f"{100 * mark:g}%" for mark in inside],
+    }
 
 
 def curves(points: Sequence[Point]) -> Figure:
@@ -119,7 +140,7 @@ def codecs(lines: Sequence[tuple[str, dict[int, float]]]) -> Figure:
     return {
         "data": data,
         "layout": _layout(
-            "candidates compared by their vectors (log scale)",
+            "candidates rescored (log scale)",
             "recall@10",
             xaxis=_logarithmic([size for _, recalls in lines for size in recalls]),
             showlegend=True,
@@ -128,18 +149,22 @@ def codecs(lines: Sequence[tuple[str, dict[int, float]]]) -> Figure:
 
 
 def sizes(bars: Sequence[tuple[str, int]]) -> Figure:
-    """Megabytes, a bar each."""
+    """Bytes, a bar each, in the unit that the largest is told in."""
+    unit, name = next(
+        (one for one in ((1e9, "gigabytes"), (1e6, "megabytes"), (1e3, "kilobytes")) if one[0] <= max(size for _, size in bars)),
+        (1.0, "bytes"),
+    )
     data = [
         {
             "type": "bar",
             "orientation": "h",
-            "y": [escaped(name) for name, _ in reversed(bars)],
-            "x": [round(size / 1e6, 3) for _, size in reversed(bars)],
+            "y": [escaped(what) for what, _ in reversed(bars)],
+            "x": [round(size / unit, 3) for _, size in reversed(bars)],
             "marker": {"color": PALETTE[0]},
-            "hovertemplate": "%{y}: %{x:.2f} MB<extra></extra>",
+            "hovertemplate": f"%{{y}}: %{{x:,.4~g}} {name}<extra></extra>",
         }
     ]
-    return {"data": data, "layout": _layout("megabytes", "", height=90 + 30 * len(bars), showlegend=False, yaxis={"type": "category"})}
+    return {"data": data, "layout": _layout(name, "", height=90 + 30 * len(bars), showlegend=False, yaxis={"type": "category"})}
 
 
 def filters(found: Sequence[Filtered]) -> Figure:
@@ -170,7 +195,7 @@ def filters(found: Sequence[Filtered]) -> Figure:
         "layout": _layout(
             "share of rows that pass (log scale)",
             "milliseconds (median, log scale)",
-            xaxis={"type": "log", "tickformat": "~%", "dtick": "D2"},
+            xaxis=_shares([one.share for one in found]),
             yaxis=_logarithmic([one.milliseconds for one in found if one.milliseconds]),
             showlegend=True,
         ),
@@ -195,7 +220,7 @@ def freshness(lines: Sequence[dict[str, Any]]) -> Figure:
         for name, colour in names
         if name == "fresh" or any(line[name] for line in lines)
     ]
-    return {"data": data, "layout": _layout("", "rows", yaxis={"rangemode": "tozero"}, showlegend=True)}
+    return {"data": data, "layout": _layout("time (UTC)", "rows", yaxis={"rangemode": "tozero"}, showlegend=True)}
 
 
 def histogram(counts: Sequence[int], edges: Sequence[float], x: str, y: str) -> Figure:

@@ -39,9 +39,10 @@ AS $$
         DELETE FROM pgembed._code AS k WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = k.table_name)
         RETURNING k.trigger_function
     ), link_table AS (
-        -- what people have said of links outlives these
-        DELETE FROM pgembed._link_table AS l WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = l.destination)
-        RETURNING l.texts
+        -- what people have said of links outlives these, and links outlive their texts: a table of texts that is made anew takes them on
+        DELETE FROM pgembed._link_table AS l
+        WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = l.destination) OR NOT EXISTS (SELECT FROM pg_class WHERE oid = l.source)
+        RETURNING l.texts, l.destination
     ), filter_log AS (
         DELETE FROM pgembed._filter_log AS f WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = f.target)
     ), model_change AS (
@@ -79,7 +80,8 @@ AS $$
     UNION ALL
     SELECT 'TABLE', chunk_table::text FROM embedding WHERE EXISTS (SELECT FROM pg_class WHERE oid = chunk_table)
     UNION ALL
-    SELECT 'TABLE', texts::text FROM link_table WHERE EXISTS (SELECT FROM pg_class WHERE oid = texts)
+    SELECT 'TABLE', texts::text FROM link_table
+    WHERE EXISTS (SELECT FROM pg_class WHERE oid = texts) AND NOT EXISTS (SELECT FROM pg_class WHERE oid = destination)
 $$;
 
 -- Claims, failures and pauses speak of columns by name, as the registry does. No foreign keys: these would lock the registry's line.

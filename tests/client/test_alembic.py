@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import shutil
@@ -15,6 +16,7 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import URL, Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 import pgembed.alembic.installing
@@ -107,18 +109,28 @@ def test_install_twice_is_once(bare: Connection) -> None:
     assert bare.scalar(text("SELECT max(oid::bigint) FROM pg_proc")) == before
 
 
-def test_an_extension_is_not_touched(db: psycopg.Connection[Any], engine: Any) -> None:
+def test_an_extension_is_not_touched(db: psycopg.Connection[Any], engine: Any, make_role: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One history does for the developer's own database and for that of an administrator, where the role is nobody."""
+    role = make_role("pgembed_nobody")
+    before = db.execute("SELECT max(oid::bigint) FROM pg_proc").fetchone()
     with engine.connect() as connection:
+        connection.exec_driver_sql(f"SET ROLE {role}")
         op = operations(connection)
-        for online in (op.install_pgembed, lambda: op.update_pgembed(minimum="0.0.1")):
-            with pytest.raises(errors.DuplicateObject, match="is an extension") as caught:
-                online()
-            assert caught.value.hint is not None
-            assert "ALTER EXTENSION" in caught.value.hint
-        for call in (lambda op: op.install_pgembed(), lambda op: op.drop_pgembed()):
-            with pytest.raises(DBAPIError, match="is an extension") as refused, connection.begin_nested():
-                connection.exec_driver_sql(script(call), execution_options={"no_parameters": True})
-            assert getattr(refused.value.orig, "sqlstate", None) == "42710"
+        op.install_pgembed()
+        op.update_pgembed(minimum=__version__)
+        monkeypatch.setattr(pgembed.alembic.installing, "__version__", "9.9.0")
+        op.install_pgembed()
+        with pytest.raises(errors.NotReady, match=rf"needs pgembed 9\.9\.0, the extension in this database is {__version__}") as caught:
+            op.update_pgembed(minimum="9.9.0")
+        assert "ALTER EXTENSION pgembed UPDATE" in (caught.value.hint or "")
+        op.drop_pgembed()
+        connection.exec_driver_sql(script(lambda op: op.drop_pgembed()), execution_options={"no_parameters": True})
+        connection.exec_driver_sql("RESET ROLE")
+        with pytest.raises(DBAPIError) as refused, connection.begin_nested():
+            connection.exec_driver_sql(script(lambda op: op.install_pgembed()), execution_options={"no_parameters": True})
+        assert getattr(refused.value.orig, "sqlstate", None) == "42710"
+        connection.commit()
+    assert db.execute("SELECT max(oid::bigint) FROM pg_proc").fetchone() == before
 
 
 @pytest.mark.parametrize(
@@ -167,6 +179,33 @@ def test_update_does_nothing_where_the_minimum_is_there(bare: Connection) -> Non
     with pytest.raises(errors.NotSupported, match=r"needs pgembed 9\.9\.0") as caught:
         operations(bare).update_pgembed(minimum="9.9.0")
     assert caught.value.hint == "Update the package: pip install -U pgembed-extension."
+
+
+def test_what_is_wrong_is_said_shortly(bare: Connection) -> None:
+    with pytest.raises(errors.InvalidParameter, match="minimum is no version: 'newest'"):
+        operations(bare).update_pgembed(minimum="newest")
+    with pytest.raises(DBAPIError, match="pgembed is not in this database"), bare.begin_nested():
+        operations(bare).drop_pgembed()
+    bare.execute(text("CREATE SCHEMA pgembed"))
+    with pytest.raises(DBAPIError, match="exists already") as caught:
+        operations(bare).install_pgembed()
+    assert len(str(caught.value)) < 2000  # and not the 4,000 lines that were sent
+
+
+def test_asyncpg_sends_scripts_as_well(bare: Connection) -> None:
+    pytest.importorskip("asyncpg")
+
+    async def run() -> tuple[Any, Any]:
+        engine = create_async_engine(bare.engine.url.set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+        async with engine.connect() as connection:
+            await connection.run_sync(lambda made: operations(made).install_pgembed())
+            version = await connection.scalar(text("SELECT pgembed.version()"))
+            await connection.run_sync(lambda made: operations(made).drop_pgembed())
+            left = await connection.scalar(text("SELECT to_regnamespace('pgembed')::text"))
+        await engine.dispose()
+        return version, left
+
+    assert asyncio.run(run()) == (__version__, None)
 
 
 @pytest.mark.parametrize("how", ["update", "install", "script"])

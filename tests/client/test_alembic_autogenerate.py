@@ -15,6 +15,7 @@ from pgvector.sqlalchemy import BIT, VECTOR
 from sqlalchemy import URL, Column, Engine, ForeignKey, Index, Integer, MetaData, Table, Text, func, make_url, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from pgembed import errors
 from pgembed.sqlalchemy import Code, Linker, embedded, embedded_column
 
 Make = Callable[..., Project]
@@ -163,6 +164,46 @@ def test_a_source_is_what_it_means(make: Make, db: psycopg.Connection[Any]) -> N
     for other in ("coalesce(name, ' ') || description", "coalesce(name, '') || coalesce(description, '')", "no_such_column"):
         project.use(models(other))
         assert names(project) == ["alter_embedding product embedding"]
+
+
+@pytest.mark.parametrize("ways", [[("name", "title"), ("label", "word")], [("name", "x"), ("label", "name"), ("x", "label")]])
+def test_a_renamed_column_is_no_change(make: Make, db: psycopg.Connection[Any], ways: list[tuple[str, str]]) -> None:
+    """Neither where two have changed places; and what comes after it can be undone, though the registry has the text of before."""
+
+    def declared(name: str, label: str, source: str) -> MetaData:
+        metadata = MetaData()
+        Table("maker", metadata, Column("id", Integer, primary_key=True), Column(label, Text))
+        columns = [Column("id", Integer, primary_key=True), Column(name, Text), Column("maker_id", ForeignKey("maker.id"))]
+        product = Table("product", metadata, *columns, Column(label, Text), embedded_column("embedding", source, sync="queued"))
+        relations = [{"column": "maker_id", "names": f"upper({label})"}]
+        Linker("products", product, names=f"upper({name})", aliases=f"ARRAY[{label}]", context=f"'it''s: ' || {label}", relations=relations)
+        return metadata
+
+    def renamed(source: str) -> MetaData:
+        return declared(now["name"], now["label"], source.format(**now))
+
+    now = {"name": "name", "label": "label"}
+    source = "CASE WHEN {name} LIKE '%; FROM x' THEN {name} ELSE {name} || ' name ' || coalesce({label}, '') END"
+    project = make(renamed(source))
+    project.autogenerate()
+    project.upgrade()
+    for old, new in ways:
+        db.execute(f'ALTER TABLE product RENAME COLUMN "{old}" TO "{new}"')
+        now = {kept: new if called == old else called for kept, called in now.items()}
+    db.execute(f"ALTER TABLE maker RENAME COLUMN label TO {now['label']}")
+    project.use(renamed(source))
+    assert project.differences() == []
+    project.use(renamed("lower({name})"))
+    assert names(project) == ["alter_embedding product embedding"]
+    assert f"ELSE ({now['name']} || ' name '::text)" in project.autogenerate()
+    project.upgrade()
+    assert project.differences() == []
+    project.take_back()
+    project.use(renamed(source))
+    assert project.differences() == []
+    row = f"INSERT INTO product (id, {now['name']}, {now['label']}) VALUES (1, 'boat', 'red'); CALL pgembed.refresh('product')"
+    db.execute(row)
+    assert db.execute("SELECT embedding = pgembed.embed('boat name red') FROM product").fetchone() == (True,)
 
 
 def test_columns_that_come_and_go_with_a_source_do_so_in_order(make: Make, db: psycopg.Connection[Any]) -> None:
@@ -461,6 +502,40 @@ def test_a_role_that_owns_its_tables_is_enough(make: Make, db: psycopg.Connectio
     assert names(project) == ["alter_embedding product embedding"]
     assert db.execute("SELECT tableowner = %s FROM pg_tables WHERE tablename = 'product'", [role]).fetchone() == (True,)
     project.downgrade()
+
+
+def test_a_role_that_may_not_look_says_so(make: Make, db: psycopg.Connection[Any], roles: list[str]) -> None:
+    """To it the columns that pgembed owns would be columns that nobody wants."""
+    role = f"pgembed_outside_{db.info.backend_pid}"
+    roles.append(role)
+    project = make(models())
+    project.autogenerate()
+    project.upgrade()
+    db.execute(f"CREATE ROLE {role}; REVOKE USAGE ON SCHEMA pgembed FROM PUBLIC; GRANT SELECT ON alembic_version TO {role}")
+    project.config.attributes["role"] = role
+    with pytest.raises(errors.InsufficientPrivilege, match="may not look into the schema pgembed") as caught:
+        project.differences()
+    assert "GRANT USAGE" in (caught.value.hint or "")
+    project.use(models(None))
+    assert project.differences() != []  # without declarations pgembed is no concern of the project's
+
+
+def test_a_connection_may_be_in_autocommit_mode(make: Make, db: psycopg.Connection[Any]) -> None:
+    project = make(models(codec="sign"))
+    project.autogenerate()
+    project.upgrade()
+    project.config.attributes["engine"] = project.engine.execution_options(isolation_level="AUTOCOMMIT")
+    assert project.differences() == []
+    db.execute("ALTER TABLE product RENAME COLUMN description TO d; ALTER TABLE product RENAME COLUMN d TO description")
+    project.use(models("upper(name)", codec="sign"))
+    assert names(project) == ["alter_embedding product embedding"]
+
+
+def test_the_log_has_what_was_found(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="alembic.pgembed")
+    make(models(linker=True)).differences()
+    assert "Detected create_embedding product embedding" in caplog.messages
+    assert "Detected create_linker products" in caplog.messages
 
 
 def test_other_drivers_do_as_well(make: Make, engine: Engine, db: psycopg.Connection[Any]) -> None:

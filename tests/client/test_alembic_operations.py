@@ -15,8 +15,9 @@ from alembic.autogenerate import render_python_code
 from alembic.migration import MigrationContext
 from alembic.operations import Operations, ops
 from migrated import Project
-from sqlalchemy import Column, Engine, Integer, Text
+from sqlalchemy import Column, Engine, Integer, Text, column, create_engine, event
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from pgembed import errors
 from pgembed.alembic import AddCode, AlterEmbedding, AlterLinker, CreateEmbedding, CreateLinker, DropCodec, DropEmbedding, TrainCodec
@@ -194,6 +195,8 @@ def test_operations_are_each_others_reverse() -> None:
 def test_what_is_wrong_is_said_before_a_server_is_asked() -> None:
     for wrong, message in (
         (lambda op: op.alter_embedding("product"), "nothing is to be changed"),
+        (lambda op: op.create_embedding("product", column("name")), "is a text, not <"),
+        (lambda op: op.create_embedding("product", None), "is a text, not None"),
         (lambda op: op.create_linker("towns"), "at least one target"),
         (lambda op: op.create_linker("towns", "town", targets=[{"table_name": "town"}]), "both given"),
         (lambda op: op.create_linker("towns", targets=[{"table_name": "town", "name": "x"}]), "has no name"),
@@ -219,6 +222,80 @@ def test_a_migration_does_not_embed_and_refresh_does(
     assert db.execute("SELECT fresh, pending + coalesce(stale, 0) FROM pgembed.embeddings").fetchone() in [(2, 0), (1, 1)]
     assert any("product.embedding" in record.message and "in " in record.message for record in caplog.records)
     assert db.execute("SELECT version_num FROM alembic_version").fetchall() == [("b",)]
+
+
+@pytest.mark.parametrize("again", ["same", "other"])
+def test_what_was_interrupted_goes_on(
+    project: Project, db: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch, again: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As by Ctrl-C: what is committed by then is not done again, unless the revision has become another one."""
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    db.execute(TABLE)
+    db.execute("INSERT INTO product SELECT n, 'thing ' || n FROM generate_series(1, 40) AS n")
+    said = "sync='queued', metric='l2', chunk_tokens=None, model='all-minilm-l6-v2', refresh=True"
+    project.write("a", f"op.create_embedding('product', 'name', {said})", "op.drop_embedding('product')")
+    with monkeypatch.context() as patched:
+        patched.setattr(CreateEmbedding, "afterwards", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            project.upgrade()
+    assert db.execute("SELECT pending, (SELECT count(*) FROM alembic_version) FROM pgembed.embeddings").fetchone() == (40, 0)
+    if again == "other":
+        project.write("a", f"op.create_embedding('product', 'upper(name)', {said})")
+        with pytest.raises(DBAPIError, match="is an embedded column already"):
+            project.upgrade()
+        return
+    caplog.set_level(logging.INFO, logger="alembic.pgembed")
+    project.upgrade()
+    assert "create_embedding was interrupted and goes on" in caplog.text
+    assert db.execute("SELECT fresh, pending FROM pgembed.embeddings").fetchone() == (40, 0)
+    project.write("b", "op.train_codec('c', 'product', 'sign', measure=False)", "op.drop_codec('c')", after="a")
+    project.write("c", "op.add_code('product', 'c', fill=True)", "op.drop_code('product', 'c')", after="b")
+    project.config.attributes["options"]["transaction_per_migration"] = True
+    with monkeypatch.context() as patched:
+        patched.setattr(AddCode, "finish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            project.upgrade()
+    project.upgrade()
+    assert db.execute("SELECT is_filled, pending FROM pgembed.codes").fetchall() == [(True, 0)]
+    project.downgrade()
+    assert db.execute("SELECT count(*) FROM pgembed._embedding").fetchone() == (0,)
+
+
+def test_ctrl_c_is_seen_as_such(project: Project, db: psycopg.Connection[Any]) -> None:
+    """SQLAlchemy closes a connection whose statement is interrupted."""
+
+    def interrupted(_cursor: Any, statement: str, _context: Any) -> None:
+        if statement.startswith("CALL"):
+            raise KeyboardInterrupt
+
+    db.execute(TABLE)
+    project.write("a", "op.create_embedding('product', 'name', refresh=True)")
+    event.listen(project.engine, "do_execute_no_params", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        project.upgrade()
+    event.remove(project.engine, "do_execute_no_params", interrupted)
+    project.upgrade()
+    assert db.execute("SELECT version_num FROM alembic_version").fetchall() == [("a",)]
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda op: op.create_embedding("product", "name", refresh=True),
+        lambda op: op.train_codec("c", "product", "sign"),
+        lambda op: op.drop_code("product", "c", if_exists=True),
+        lambda op: op.create_linker("l", "product", names="name"),
+    ],
+)
+def test_a_database_without_pgembed_is_named(empty_db: psycopg.Connection[Any], engine: Engine, run: Callable[[Any], None]) -> None:
+    empty_db.execute(TABLE)
+    other = create_engine(engine.url.set(database=empty_db.info.dbname), poolclass=NullPool)
+    with other.connect() as connection, pytest.raises(errors.NotReady, match="pgembed is not in this database") as caught:
+        run(Operations(MigrationContext.configure(connection)))
+    assert "op.install_pgembed()" in (caught.value.hint or "")
 
 
 def test_refresh_needs_a_transaction_of_alembics_own(engine: Engine, db: psycopg.Connection[Any]) -> None:
@@ -278,6 +355,14 @@ def test_a_batch_does_things_in_their_order(project: Project, db: psycopg.Connec
     assert db.execute(
         "SELECT count(*) FROM pg_attribute WHERE attrelid = 'product'::regclass AND attnum > 0 AND NOT attisdropped"
     ).fetchone() == (2,)
+
+
+def test_a_batch_that_makes_the_table_anew_is_refused(project: Project, db: psycopg.Connection[Any]) -> None:
+    db.execute(TABLE)
+    project.write("a", "with op.batch_alter_table('product', recreate='always') as batch:\n    batch.create_embedding('name')")
+    with pytest.raises(errors.NotSupported, match="makes the table anew") as caught:
+        project.upgrade()
+    assert "recreate='always'" in (caught.value.hint or "")
 
 
 def test_branches_upgrade_and_downgrade(project: Project, db: psycopg.Connection[Any]) -> None:

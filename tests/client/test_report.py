@@ -25,7 +25,7 @@ SELECT n,
     CASE WHEN n % 10 = 0 THEN '</script><script>window.hacked = 1</script>'
         WHEN n % 10 = 1 THEN '😀 <b onmouseover="window.hacked = 1">bold</b> & <' || n
          WHEN n = 22 THEN repeat('long ', 200000) WHEN n = 23 THEN NULL ELSE 'plain title number ' || n END,
-    CASE n % 3 WHEN 0 THEN '<i>zero</i>' WHEN 1 THEN 'one' END,
+    CASE n % 3 WHEN 0 THEN '<i>%{x}</i>' WHEN 1 THEN 'one' END,
     CASE WHEN n % 7 = 0 THEN 'NaN' WHEN n % 11 = 0 THEN NULL ELSE n * 1.5 END,
     CASE WHEN n % 13 = 0 THEN 'infinity' ELSE '2026-01-01'::timestamptz + n * interval '1 day' END,
     CASE WHEN n % 20 = 19 THEN NULL ELSE
@@ -86,8 +86,12 @@ def test_a_page_says_what_is_so(db: Connection, server_url: str, tmp_path: Path)
     assert made.filters >= 3
     assert any(trace["name"].startswith("path: ") for trace in figures["plots"]["filters"]["data"])
     assert figures["map"]["colourings"][0]["name"] == "kind"
-    assert [group["label"] for group in figures["map"]["colourings"][0]["groups"]] == ["one", "&lt;i&gt;zero&lt;/i&gt;", "NULL"]
+    assert [group["label"] for group in figures["map"]["colourings"][0]["groups"]] == ["one", "&lt;i&gt;&#37;{x}&lt;/i&gt;", "NULL"]
     assert len(figures["map"]["x"]) == len(figures["map"]["hover"]) == 114
+    # rows that differ are listed with what only one of the two finds, not with what both do
+    listed = re.findall(r"<td[^>]*>(.*?)</td>", page[page.index("Rows whose neighbours differ most</caption>") :])
+    assert len(listed) == 8 * 5
+    assert all(float(share) < 1 and one != two for share, one, two in zip(listed[2::5], listed[3::5], listed[4::5], strict=True))
     for said in ("no codes that searches use", "overlap@10", "linear CKA", "RankMe", "IsoScore", "Nearest pairs", "set_filter_log"):
         assert said in page
     assert "<script>window" not in page
@@ -115,6 +119,10 @@ def test_every_column_has_a_page(db: Connection, server_url: str, tmp_path: Path
         assert "There are too few vectors for a map." in pages[table][1]
         assert held(pages[table][1])["map"] is None
     assert "the rows do not differ" in pages["alike"][1]
+    assert "a map would be one point" in pages["alike"][1]
+    assert held(pages["alike"][1])["map"] is None
+    # a plot of no rows says nothing
+    assert "freshness" not in held(write(url, "empty", tmp_path, seconds=0)[1])["plots"]
     assert "have other dimensions than most" in pages["mixed"][1]
     assert "no vector index" in pages["zero"][1]
 
@@ -132,13 +140,13 @@ def test_codes_and_chunks_have_a_page(db: Connection, server_url: str, tmp_path:
     url = url_of(db, server_url)
     _, page = write(url, "thing", tmp_path, column_name="e")
     figures = held(page)["plots"]
-    assert [trace["name"] for trace in figures["codecs"]["data"]] == ["bits"]
+    assert [trace["name"] for trace in figures["codecs"]["data"]] == ["bits, 1 B a row"]
     scanned = [trace for trace in figures["curves"]["data"] if trace["name"].endswith("scan of codes of bits")]
     assert scanned
     assert scanned[0]["y"] == sorted(scanned[0]["y"])
     made, page = write(url, "manual", tmp_path)
     assert made.sampled > 3
-    assert "chunks" in page
+    assert f"{made.sampled} chunks by principal axes" in page
     assert {trace["name"] for trace in held(page)["plots"]["curves"]["data"]} == {"every row compared", "pgembed.search"}
 
 
@@ -312,7 +320,7 @@ def test_rows_are_coloured_by_a_column(shown: Any) -> None:
     from selenium.webdriver.support.ui import Select
 
     legend = "return [...document.querySelectorAll('#plot-map .legendtext')].map(one => one.textContent)"
-    assert shown.execute_script(legend) == ["one (38)", "<i>zero</i> (38)", "NULL (38)"]
+    assert shown.execute_script(legend) == ["one (38)", "<i>%{x}</i> (38)", "NULL (38)"]
     colours = "return new Set([...document.querySelectorAll('#plot-map .scatterlayer .point')].map(p => getComputedStyle(p).fill)).size"
     select = Select(shown.find_element("id", "colour"))
     names = [one.text for one in select.options]
@@ -321,11 +329,57 @@ def test_rows_are_coloured_by_a_column(shown: Any) -> None:
     select.select_by_visible_text("price")
     until(lambda: shown.execute_script("return document.querySelectorAll('#plot-map .colorbar').length") == 1)
     until(lambda: shown.execute_script(colours) > 20)
-    # NaN and NULL have no colour
-    assert shown.execute_script(legend)[0].startswith("NULL (")
+    # NaN and NULL have no colour, and the others one that is seen in both modes
+    assert shown.execute_script(legend)[0].startswith("NULL or not finite (")
+    for scheme in ("light", "dark"):
+        shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+        assert shown.execute_script(_COLOURS)[2] >= 3
     select.select_by_visible_text("kind")
     until(lambda: shown.execute_script("return document.querySelectorAll('#plot-map .colorbar').length") == 0)
     assert shown.execute_script(legend)[0] == "one (38)"
+
+
+def test_a_value_is_no_template(shown: Any) -> None:
+    hover = "Plotly.Fx.hover(document.getElementById('plot-map'), [{curveNumber: 1, pointNumber: 0}])"
+    read = "return document.querySelector('#plot-map .hoverlayer .hovertext').textContent"
+    shown.execute_script(hover)
+    until(lambda: "kind: <i>%{x}</i>" in str(shown.execute_script(read)))
+
+
+# Of each plot: the height of its place, and how far it and what it says stand out of the page.
+_PLACES = """
+    return [...document.querySelectorAll('.canvas')].map((box) => {
+        const inside = box.getBoundingClientRect();
+        const drawn = [...box.querySelectorAll('svg.main-svg, text')].filter((one) => one.getBoundingClientRect().width > 0);
+        const beside = drawn.map((one) => one.getBoundingClientRect()).map((one) =>
+            Math.max(one.right - inside.right, inside.left - one.left, one.bottom - inside.bottom));
+        return [box.id, inside.height, Math.max(...beside)];
+    });
+"""
+
+
+_FITS = "[...document.querySelectorAll('.canvas')].every((box) => Math.abs(box._fullLayout.width - box.clientWidth) <= 1)"
+
+
+def test_plots_keep_their_place_when_the_window_changes(shown: Any) -> None:
+    before = shown.execute_script(_PLACES)
+    assert all(height > 150 for _, height, _ in before)
+    size = shown.get_window_size()
+    try:
+        for width in (700, 400, 1000):
+            fits = f"return innerWidth === {width} && {_FITS}"
+            shown.execute_cdp_cmd(
+                "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+            )
+            until(lambda wanted=fits: shown.execute_script(wanted))
+            after = shown.execute_script(_PLACES)
+            assert [(name, height) for name, height, _ in after] == [(name, height) for name, height, _ in before]
+            assert max(beside for _, _, beside in after) <= 1, after
+            # what is too wide scrolls in its own place
+            assert shown.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        shown.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        shown.set_window_size(size["width"], size["height"])
 
 
 def test_it_is_used_by_keyboard(shown: Any) -> None:

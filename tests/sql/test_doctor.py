@@ -200,6 +200,8 @@ def test_linkers_that_lack_something(sound: Connection) -> None:
         (None, "triggers made anew that tell linkers of changed rows")
     ]
     sound.execute("UPDATE pgembed._linker_target SET context_column = 'other'")
+    # the remedy forgets what was learned, so it is said what does not
+    assert any("pgembed.alter_linker() mends that; the remedy forgets" in str(line) for line in found(sound))
     assert mended(sound, "column other of its context is gone") == "SELECT pgembed.drop_linker('things')"
 
 

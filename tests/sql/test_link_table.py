@@ -25,6 +25,9 @@ def test_links_are_kept_with_typed_keys_and_offsets(articles: Connection, notice
     articles.execute(CALL)
     assert links(articles) == FIRST
     assert said(notices, "article_link: 5 texts linked, 3 links, 0 to review, 0 of no row, 2 texts without words")
+    articles.execute("UPDATE article SET body = 'Red Hat again' WHERE id = 2")
+    articles.execute(CALL)
+    assert said(notices, "article_link: 1 text linked, 1 link, 0 to review, 0 of no row in")
     cut = articles.execute(
         "SELECT substr(a.body, l.start_char, l.end_char - l.start_char) = l.mention"
         " FROM article_link AS l JOIN article AS a ON a.id = l.article_id"
@@ -139,6 +142,36 @@ def test_tables_that_the_registry_has_lost_are_taken_up_again(articles: Connecti
     assert times(articles) == before
     assert said(notices, "no text has changed")
     assert articles.execute("SELECT company_id FROM article_link_entity WHERE article_id = 2").fetchall() == [(1,)]
+
+
+_REFERS = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND confrelid = 'article'::regclass"
+
+
+def test_texts_that_were_dropped_and_are_there_again_keep_their_links_and_corrections(articles: Connection, notices: Notices) -> None:
+    articles.execute(CALL)
+    articles.execute("SELECT pgembed.correct_link('article_link', '1', 1, 9)")
+    articles.execute("SELECT pgembed.correct_link('article_link', '2', 1, 7)")
+    assert articles.execute(_REFERS).fetchone() == (3,)
+    articles.execute("CREATE TABLE kept AS SELECT * FROM article; DROP TABLE article CASCADE")
+    assert articles.execute("SELECT destination FROM pgembed.link_tables").fetchall() == []
+    articles.execute("CREATE TABLE article (id int PRIMARY KEY, body text); INSERT INTO article SELECT * FROM kept")
+    articles.execute(CALL)
+    assert links(articles) == FIRST
+    assert articles.execute("SELECT source::text FROM pgembed.link_tables").fetchall() == [("article",)]
+    assert articles.execute("SELECT article_id, corrected_by IS NULL FROM article_link_entity ORDER BY 1, start_char").fetchall() == [
+        (1, False),
+        (1, True),
+        (2, False),
+    ]
+    assert articles.execute(_REFERS).fetchone() == (3,)
+    assert not said(notices, "no foreign key")
+    # where a row is missing its links go, and what people said of it is kept
+    articles.execute("DROP TABLE article CASCADE; CREATE TABLE article (id int PRIMARY KEY, body text)")
+    articles.execute("INSERT INTO article SELECT * FROM kept WHERE id > 1")
+    articles.execute(CALL)
+    assert links(articles) == FIRST[2:]
+    assert articles.execute("SELECT article_id FROM article_link_correction ORDER BY 1").fetchall() == [(1,), (2,)]
+    assert said(notices, "links have no foreign key to article: ")
 
 
 def test_another_option_links_everything_again_and_relink_does(articles: Connection) -> None:

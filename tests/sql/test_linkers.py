@@ -242,6 +242,8 @@ CALLS = [
     ("create_linker('x', 'city', names => 'name', relations => '[\"nokey\"]')", "42P16", "0 foreign keys", "Spell"),
     ("create_linker('x', 'person', names => 'name', relations => '[{\"column\": \"title\", \"references\": \"nokey\"}]')", "42P16", "", ""),
     ("create_linker('x', 'person', names => 'name', alias_tables => '[\"nokey\"]')", "42P16", "foreign keys", "from"),
+    ("create_linker('x', 'city', names => 'name', context => 'v')", "22023", "no embedded column", "adopt_embedding"),
+    ("create_linker('x', 'city', names => 'name', context => '\"V 2\"')", "22023", "no embedded column", "adopt_embedding"),
     ("add_linker_target('p', 'person', names => 'name')", "42710", "already", "alter_linker"),
     ("add_linker_target('none', 'person', names => 'name')", "42704", "none", "pgembed.linkers"),
     ("drop_linker_target('p', 'city')", "42704", "no target", "person"),
@@ -256,7 +258,7 @@ CALLS = [
 def test_bad_declarations_are_told_with_a_hint(
     people: Connection, refused: Refused, call: str, sqlstate: str, message: str, hint: str
 ) -> None:
-    people.execute("CREATE TABLE nokey (id int, name text)")
+    people.execute('CREATE TABLE nokey (id int, name text); ALTER TABLE city ADD v vector(3), ADD "V 2" halfvec(3)')
     people.execute("SELECT pgembed.create_linker('p', 'person', names => 'name')")
     before = people.execute("SELECT count(*) FROM pg_proc").fetchone()
     refused(people, sqlstate, f"SELECT * FROM pgembed.{call}", message=message, hint=hint)

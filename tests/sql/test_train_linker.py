@@ -151,6 +151,12 @@ def test_corrections_are_learned_from_and_count_for_more(things: Connection, not
     assert trained(things)[2] == 9
 
 
+def test_too_few_labels_are_refused_and_nothing_else_is_said(things: Connection, notices: Notices, refused: Refused) -> None:
+    things.execute("CREATE VIEW few AS SELECT * FROM label WHERE id < 4")
+    refused(things, "22023", "CALL pgembed.train_linker('things', 'few')", hint="Label more mentions")
+    assert not said(notices, "say little")
+
+
 def test_labels_of_several_tables_say_which(things: Connection, notices: Notices) -> None:
     things.execute("CREATE TABLE river (id int PRIMARY KEY, name text); INSERT INTO river VALUES (1, 'Paris'), (50, 'Danube')")
     things.execute("SELECT pgembed.add_linker_target('things', 'river', names => 'name')")

@@ -7,7 +7,7 @@ import pytest
 from pgembed.linking import untrained
 from pgembed.linking.compiled import Compiled
 from pgembed.linking.evidence import explain
-from tests.unit.linking.small import europe, marked, read
+from tests.unit.linking.small import europe, knowledge, marked, read
 
 
 def reasons(text: str, mention: int, row: int) -> dict[str, list[str]]:
@@ -49,3 +49,24 @@ def test_reasons(text: str, mention: int, row: int, feature: str, words: str) ->
 
 def test_no_candidate_has_no_reasons() -> None:
     assert reasons("[Germany]", 0, 16) == {}
+
+
+def test_a_kind_is_told_where_words_say_it_or_where_it_tells_candidates_apart() -> None:
+    def kinds(names: list[str], types: list[tuple[str, ...]], text: str) -> list[str]:
+        compiled = Compiled(knowledge(list(names), [], types=types))
+        plain, spans = marked(text)
+        places = read(compiled, [plain], [spans])
+        probability, pairs = untrained.rank(untrained.prepare(compiled, places))
+        made = explain(compiled, places, pairs, probability, 0, 0)
+        return [reason.words for reason in made if reason.feature == "kind"]
+
+    names = ["statement timeout", "statement stats", "lock timeout"]
+    # all candidates are settings, and "statement" does not say so
+    assert kinds(names, [("setting",)] * 3, "a [statement timout] of ten minutes") == []
+    assert kinds(names, [("setting",)] * 3, "the [timeout settings]") == [
+        '"timeout settings" says what it is: statement timeout is a setting'
+    ]
+    mixed: list[tuple[str, ...]] = [("setting",), ("setting",), ("error",)]
+    assert kinds(names, mixed, "a [statement timout] of ten minutes") == [
+        'rows with words of "statement timout" in their names are mostly of a kind with statement timeout, a setting'
+    ]

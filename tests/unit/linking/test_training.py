@@ -73,7 +73,7 @@ def test_few_labels_change_little() -> None:
     before = accuracy(Linker(WORLD), OTHERS)
     for n in (3, 10, 40):
         assert accuracy(Linker(WORLD, model=train(WORLD, LABELS[:n])), OTHERS) >= before - 0.05
-    with pytest.raises(InvalidParameter, match="2 labelled mentions"):
+    with pytest.raises(InvalidParameter, match="learn from: 2, of at least 5"):
         train(WORLD, LABELS[:1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pgembed.report import filtering, mapping, measures, page, plots
+from pgembed.report import filtering, geometry, mapping, measures, page, plots
 from pgembed.report.reading import Plain, Sample
 from pgembed.report.searching import Point
 
@@ -113,3 +114,41 @@ def test_a_label_is_cut_and_escaped() -> None:
     made = mapping.label("k" * 99, "<i> " + "word " * 200_000)
     assert made.startswith("<b>" + "k" * 59 + "…</b><br>&lt;i&gt; word")
     assert len(made) < 500
+
+
+def test_bins_of_whole_numbers_hold_as_many_of_them_each() -> None:
+    held: dict[str, Any] = {}
+    geometry.histogram(page.Section("one", "One"), lambda _, id, figure, *__: held.update({id: figure}), "h", np.arange(55), "x", "c", "l")
+    bars = held["h"]["data"][0]
+    # two numbers in each, one left: no comb of ones and twos
+    assert bars["y"] == [2] * 27 + [1]
+    assert bars["text"][:2] == ["-0.5 to 1.5", "1.5 to 3.5"]
+
+
+def test_topics_of_the_same_words_have_one_note_and_notes_do_not_cover_each_other() -> None:
+    points = np.random.default_rng(1).normal(size=(400, 2))
+    names = ["red, green, blue", "red, green, blue", "long" * 20 + ", word", "one, two", "group 5"]
+    notes = mapping._notes([row % 5 for row in range(400)], names, points)
+    assert [note["text"] for note in notes] == ["red, green", "longlonglonglonglon…, word", "one, two"]
+    whole = float(np.ptp(points, axis=0).max())
+    for one, two in itertools.combinations(notes, 2):
+        assert (
+            abs(one["y"] - two["y"]) > 0.049 * whole
+            or abs(one["x"] - two["x"]) > 0.01 * (len(one["text"]) + len(two["text"])) * whole - 0.01
+        )
+
+
+def test_a_value_is_no_template_of_plotly() -> None:
+    assert plots.escaped("a %{x} <b>") == "a &#37;{x} &lt;b&gt;"
+
+
+def test_sizes_are_told_in_the_unit_of_the_largest() -> None:
+    for most, unit, told in (
+        (3_000_000_000, "gigabytes", 3.0),
+        (5_000_000, "megabytes", 5.0),
+        (16_384, "kilobytes", 16.384),
+        (7, "bytes", 7.0),
+    ):
+        made = plots.sizes([("table t", most), ("index i", 1)])
+        assert made["layout"]["xaxis"]["title"]["text"] == unit
+        assert made["data"][0]["x"][-1] == told
