@@ -7,8 +7,8 @@ through who queued behind it, and tries again.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import psycopg
@@ -17,6 +17,8 @@ from pgembed import clientdb, errors
 from pgembed.clientdb import Say
 from pgembed.database import Row
 
+# Shows how far a session's calls are, while it is open.
+Follow = Callable[[clientdb.Session], AbstractContextManager[object]]
 # How long others may queue behind a statement that needs the table for itself, and for how long it is tried.
 LOCK_MILLISECONDS = 400
 PATIENCE_SECONDS = 300.0
@@ -53,22 +55,25 @@ class Made:
     index_bytes: int
 
 
-def listed(url: str) -> tuple[list[Row], list[Row]]:
+def listed(url: str, say: Say) -> tuple[list[Row], list[Row]]:
     """The lines of the views pgembed.codecs and pgembed.codes."""
-    with _session(url, print) as session:
+    with _session(url, say) as session:
         return session.rows("SELECT * FROM pgembed.codecs ORDER BY name"), session.rows(
             "SELECT * FROM pgembed.codes ORDER BY table_name::text, column_name"
         )
 
 
-def call(url: str, function: str, arguments: Mapping[str, object], say: Say, *, table: str | None = None) -> list[Row]:
+def call(
+    url: str, function: str, arguments: Mapping[str, object], say: Say, *, table: str | None = None, follow: Follow = nullcontext
+) -> list[Row]:
     """The rows of a function of pgembed, called with those of its arguments that are not None.
 
     Args:
         table: for its argument ``target``, as somebody types it.
         say: gets what the server tells meanwhile, a line each.
+        follow: is around the call.
     """
-    with _session(url, say) as session:
+    with _session(url, say, follow) as session:
         given = dict(arguments)
         if table is not None:
             given["target"] = session.table(table)
@@ -77,14 +82,17 @@ def call(url: str, function: str, arguments: Mapping[str, object], say: Say, *, 
         return session.call(function, given)
 
 
-def add(url: str, table: str, codec: str, column: str | None, covering: Sequence[str] | None, say: Say) -> Made:
+def add(
+    url: str, table: str, codec: str, column: str | None, covering: Sequence[str] | None, say: Say, follow: Follow = nullcontext
+) -> Made:
     """Give a table a column of codes, filled and indexed, while others use the table.
 
     Where an earlier call was interrupted, this one goes on from there.
     """
-    with _session(url, say) as session:
+    with _session(url, say, follow) as session:
         shown = session.table(table)
         name = column or codec
+        session.must_have(shown, covering or ())  # before anything is made
         there = session.rows(
             f"{_CODES} WHERE c.table_name OPERATOR(pg_catalog.=) %s::regclass AND c.column_name = %s AND c.codec = %s", [shown, name, codec]
         )
@@ -93,13 +101,13 @@ def add(url: str, table: str, codec: str, column: str | None, covering: Sequence
         return session.complete(shown, name, [list(covering)] if covering else [])
 
 
-def retrain(url: str, codec: str, new_name: str | None, drop_old: bool, say: Say) -> tuple[str, list[Made]]:
+def retrain(url: str, codec: str, new_name: str | None, drop_old: bool, say: Say, follow: Follow = nullcontext) -> tuple[str, list[Made]]:
     """Train a codec anew, give every table that has its codes the new ones too, and let searches use these.
 
     Returns:
         The name of the new codec, and its columns of codes.
     """
-    with _session(url, say) as session:
+    with _session(url, say, follow) as session:
         old = session.rows(f"{_CODES} WHERE c.codec = %s ORDER BY 1, 2", [codec])
         (row,) = session.rows("SELECT pgembed.retrain_codec(%s, %s)::pg_catalog.oid AS encoder", [codec, new_name])
         (named,) = session.rows(
@@ -108,7 +116,7 @@ def retrain(url: str, codec: str, new_name: str | None, drop_old: bool, say: Say
         new = str(named["name"])
         made = []
         for line in old:
-            say(f"{line['shown']}: codes of {new} beside those of {codec}")
+            session.say(f"{line['shown']}: codes of {new} beside those of {codec}")
             covering = [list(each["names"]) for each in session.rows(_COVERING, [line["name"], line["shown"]])]
             session.patiently(
                 "add_code",
@@ -117,7 +125,7 @@ def retrain(url: str, codec: str, new_name: str | None, drop_old: bool, say: Say
             made.append(session.complete(line["shown"], new, covering))
             if line["is_active"]:
                 session.patiently("use_code", {"target": line["shown"], "column_name": new})
-                say(f"{line['shown']}: searches use {new}")
+                session.say(f"{line['shown']}: searches use {new}")
             if drop_old:
                 session.patiently("drop_code", {"target": line["shown"], "column_name": line["name"]})
         if drop_old:
@@ -187,6 +195,6 @@ class _Session(clientdb.Session):
 
 
 @contextmanager
-def _session(url: str, say: Say) -> Iterator[_Session]:
-    with clientdb.session(url, say) as opened:
-        yield _Session(opened.connection, say)
+def _session(url: str, say: Say, follow: Follow = nullcontext) -> Iterator[_Session]:
+    with clientdb.session(url, say, _Session) as opened, follow(opened):
+        yield opened

@@ -53,6 +53,8 @@ def add(
     """
     found, known = columns.table(db, target)
     name = conditions.required(column_name, "column_name")
+    if not name:
+        raise errors.InvalidParameter("column_name is empty", hint="Leave it out for embedding, or name the new column.")
     rules = conditions.rules(sync, by_hand, model.kind)
     conditions.checked_choice("metric", metric, tuple(columns.OPERATORS))
     conditions.must_follow(db, found)

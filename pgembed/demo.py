@@ -16,6 +16,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from pgembed.clientdb import connect, refusals
+
 PACKAGE_SAMPLE = 8_000  # of some 64,000: half a minute of embedding on two cores
 CELL_WIDTH = 58
 
@@ -93,7 +95,8 @@ def main(url: str, *, all: bool = False) -> int:
         url: a server with the extension's files installed; the schema ``demo`` of its database is used.
         all: take every package of the catalogue instead of a sample.
     """
-    with psycopg.connect(url, autocommit=True, options="-c client_min_messages=warning") as connection:
+    with connect(url) as connection, refusals(connection):
+        connection.execute("SET client_min_messages = warning")
         connection.add_notice_handler(lambda diagnostic: print(f"  {diagnostic.message_primary}", flush=True))
         _prepare(connection, all=all)
         connection.execute("SELECT pgembed.embed('hello')")  # the first call in a session loads the model

@@ -20,6 +20,7 @@ from typing import Any
 import psycopg
 
 from pgembed import __version__, errors, install
+from pgembed.clientdb import connect
 from pgembed.postgres import SUPPORTED
 
 OLDEST_VECTOR = (0, 8)
@@ -57,12 +58,12 @@ def deploy(url: str) -> Iterator[str]:
     """
     packages = Path(sysconfig.get_path("purelib"))
     try:
-        with _connect(url) as connection:
+        with connect(url, application_name="pgembed install") as connection:
             target = examine(connection)
             _check_packages(packages, target)
             yield from _write(target, packages)
         # A backend starts its own Python, which reads the line then: a new connection is all that it takes, no restart.
-        with _connect(url) as connection:
+        with connect(url, application_name="pgembed install") as connection:
             yield from _create(connection)
     except psycopg.Error as error:
         raise errors.NotReady("the server refused a step of the installation", detail=str(error).strip()) from None
@@ -103,13 +104,6 @@ def pth_line(packages: Path) -> str:
     """
     program = "os.path.basename(os.path.realpath('/proc/self/exe'))"
     return f"import os, sys; {program}.split(' ')[0] == 'postgres' and sys.path.append({str(packages)!r})\n"
-
-
-def _connect(url: str) -> psycopg.Connection[Any]:
-    try:
-        return psycopg.connect(url, autocommit=True, application_name="pgembed install")
-    except psycopg.Error as error:
-        raise errors.NotReady("no connection to the database", detail=str(error).strip()) from None
 
 
 def _value(connection: psycopg.Connection[Any], statement: str) -> Any:

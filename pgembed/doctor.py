@@ -41,7 +41,7 @@ def examine(url: str | None = None) -> Iterator[Check]:
     yield _definitions()
     yield from _postgres()
     yield from _models()
-    if url:
+    if url is not None:
         yield from _database(url)
 
 
@@ -93,8 +93,10 @@ def _models() -> Iterator[Check]:
 def _database(url: str) -> Iterator[Check]:
     import psycopg  # a client's package; all the rest is looked at without it
 
+    from pgembed.clientdb import connect
+
     try:
-        with psycopg.connect(url) as connection:
+        with connect(url) as connection:
             row = connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'pgembed'").fetchone()
             if row is None:
                 yield Check("extension", "not in this database", "pgembed install URL.")
@@ -106,5 +108,7 @@ def _database(url: str) -> Iterator[Check]:
                     yield Check(subject, f"{severity}: {finding}", remedy)
             row = connection.execute("SELECT cardinality(pgembed.embed('hello')::real[])").fetchone()
             yield Check("pgembed.embed", f"a vector of {row[0] if row else 0} dimensions")
+    except errors.NotReady as error:
+        yield Check("database", error.detail or error.message, error.hint)
     except psycopg.Error as error:
         yield Check("database", str(error).strip(), "Read what the server says.")

@@ -12,6 +12,20 @@ from pgembed.columns import RowFunction, Table, literal, quote
 from pgembed.database import Database
 
 
+def hint(error: errors.StatementRefused, condition: str, usual: str) -> str:
+    """What helps with a condition that PostgreSQL has refused: what it says itself, but for the commonest case of a wrong type.
+
+    Args:
+        usual: where PostgreSQL has no hint.
+    """
+    if error.sqlstate == "42883" and "$1" in condition:  # undefined_function, of an operator mostly
+        return (
+            "params are jsonb, and $1->>'name' is text: cast it, as in price < ($1->>'name')::numeric;"
+            " a list is pgembed.text_array($1->'names')."
+        )
+    return error.hint or usual
+
+
 def prove(db: Database, found: Table, source: str, what: str = "source", kind: str = "pg_catalog.text") -> str:
     """Prove that a source is one expression over the table's rows that can be read as text, and return it.
 

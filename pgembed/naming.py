@@ -6,6 +6,7 @@ import re
 from typing import Literal
 
 from pgembed import errors
+from pgembed.columns import quote
 from pgembed.database import Database
 
 Kind = Literal["functions", "indexes", "tables"]
@@ -63,6 +64,27 @@ def parts(db: Database, name: str) -> list[str]:
     raise errors.InvalidParameter(
         f"{name} is not the name of a table", hint='A name, or schema.name; with spaces or capitals it stands in quotes: "My table".'
     )
+
+
+def new_table(db: Database, name: str | None, what: str) -> str:
+    """A name for a new table as a person writes it, schema-qualified and quoted: without a schema in the one where CREATE TABLE makes it,
+    whatever is called so in others.
+
+    Raises:
+        errors.NullNotAllowed, errors.InvalidParameter, errors.DuplicateObject: it is no name, or taken.
+    """
+    if name is None or not name.strip():
+        raise errors.NullNotAllowed(f"{what} is {'NULL' if name is None else 'empty'}", hint="Name a table that is to be made.")
+    said = parts(db, name)
+    if len(said) == 1:
+        schema = db.execute("SELECT pg_catalog.current_schema()::pg_catalog.text AS name")[0]["name"]
+        if schema is None:
+            raise errors.InvalidParameter(f'no schema is there for "{name}" in search_path', hint="Name it: schema.name.")
+        said = [schema, *said]
+    qualified = ".".join(map(quote, said))
+    if db.execute("SELECT pg_catalog.to_regclass($1) IS NOT NULL AS taken", ["pg_catalog.text"], [qualified])[0]["taken"]:
+        raise errors.DuplicateObject(f'relation "{name}" exists already', hint="Drop it, or give another name.")
+    return qualified
 
 
 def words(name: str) -> str:

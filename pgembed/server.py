@@ -17,6 +17,7 @@ import hashlib
 import os
 import pwd
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ SOCKET_FOLDER_BYTES = 107 - len("/.s.PGSQL.65535")
 # Below those that Linux gives to outgoing connections, above those that services usually have; never 5432.
 PORTS = range(20000, 32000)
 START_SECONDS = 120
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
 OTHERS = "Run this as its owner, or set PGEMBED_HOME to a folder of your own."
 
 INITDB = ("-U", "postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--auth-local=peer", "--auth-host=scram-sha-256")
@@ -113,9 +115,13 @@ class Server:
         home: the folder of the installation.
         name: tells several clusters of one home apart; "" is the usual one.
         system: the installed PostgreSQL to run; by default the one docker/install chose, else the newest that will do.
+    Raises:
+        errors.InvalidParameter: the name is no part of a folder's name.
     """
 
     def __init__(self, home: Path | None = None, *, name: str = "", system: postgres.Postgres | None = None) -> None:
+        if name and not _NAME.fullmatch(name):  # a path would lead out of home, and remove deletes what it leads to
+            raise errors.InvalidParameter(f'invalid name of a server "{name}"', hint="A name has letters, digits, underscores and hyphens.")
         self.home = home or default_home()
         self.system = system or postgres.Postgres.find(self.home)
         self.folder = self.home / "-".join(filter(None, ("server", str(self.system.version), name)))

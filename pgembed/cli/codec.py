@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
+from pgembed.cli import progressing
 from pgembed.cli.connecting import database, room
 from pgembed.cli.parsing import Action, Group, Parser, column_option, table_word
 from pgembed.cli.showing import show, show_parts, tell
+
+if TYPE_CHECKING:
+    from pgembed.clientdb import Session
 
 # As pgembed.codecs knows them, which is not imported before it is needed.
 METHODS = (
@@ -26,6 +32,8 @@ METHODS = (
 )
 # Of pgembed.codecs and pgembed.codes: what a line of the list shows.
 _OF_CODEC = ("name", "method", "bytes", "table_name", "column_name", "recall_100", "retrain_reason")
+# Of recommend_codec(): the rest is for JSON.
+_OF_RECOMMENDED = ("method", "bytes", "recall", "scan", "rescore", "is_recommended", "statement")
 _OF_CODE = ("table_name", "column_name", "codec", "code_type", "is_active", "is_filled", "rows", "pending", "index_name", "covering_index")
 # Arguments of pgembed.train_codec() that are options here.
 _OPTIONS = (
@@ -53,21 +61,21 @@ def add_commands(commands: Group) -> None:
     verb("list", _list, "list the codecs of a database, and the columns of codes", "codec list service=shop --json", rows=True)
 
     train = verb("train", _train, "train a codec on an embedded column", "codec train product_sign product sign --centered")
-    train.add_argument("name", help="what it shall be called")
+    train.add_argument("name", metavar="NAME", help="what it shall be called")
     table_word(train)
     train.add_argument("method", choices=METHODS, help="how vectors are encoded: %(choices)s", metavar="METHOD")
     column_option(train)
-    train.add_argument("--bits", type=int, help="of sign-like codes for each dimension, or for each number")
-    train.add_argument("--dims", type=int, help="that are kept")
-    train.add_argument("--bytes", type=int, help="of a code")
+    train.add_argument("--bits", type=int, metavar="N", help="of sign-like codes for each dimension, or for each number")
+    train.add_argument("--dims", type=int, metavar="N", help="that are kept")
+    train.add_argument("--bytes", type=int, metavar="N", help="of a code")
     train.add_argument("--centered", action=argparse.BooleanOptionalAction, help="take the mean away first")
-    train.add_argument("--rotation", choices=("none", "random", "learned"), help="turn the vectors first")
-    train.add_argument("--residual-bits", type=int, help="for what the first code leaves over")
+    train.add_argument("--rotation", choices=("none", "random", "learned"), metavar="KIND", help="turn the vectors first: %(choices)s")
+    train.add_argument("--residual-bits", type=int, metavar="N", help="for what the first code leaves over")
     train.add_argument("--queries", metavar="TABLE", help="a table of queries as users ask them")
     train.add_argument("--queries-column", metavar="COLUMN", help="its column of texts or vectors")
-    train.add_argument("--sample-rows", type=int, help="to train on, at most")
-    train.add_argument("--seed", type=int, help="the same one gives the same codec")
-    train.add_argument("--code-type", choices=("binvec", "bit"), help="type of codes of bits")
+    train.add_argument("--sample-rows", type=int, metavar="N", help="to train on, at most")
+    train.add_argument("--seed", type=int, metavar="N", help="the same one gives the same codec")
+    train.add_argument("--code-type", choices=("binvec", "bit"), metavar="TYPE", help="type of codes of bits: %(choices)s")
     train.add_argument("--no-measure", action="store_true", help="do not measure the recall")
 
     recommend = verb(
@@ -75,8 +83,8 @@ def add_commands(commands: Group) -> None:
     )
     table_word(recommend)
     column_option(recommend)
-    recommend.add_argument("--min-recall", type=float, help="recall at 10 that is needed (default: 0.99)")
-    recommend.add_argument("--max-bytes", type=int, help="of a code")
+    recommend.add_argument("--min-recall", type=float, metavar="SHARE", help="recall at 10 that is needed (default: 0.99)")
+    recommend.add_argument("--max-bytes", type=int, metavar="N", help="of a code")
     recommend.add_argument("--queries", metavar="TABLE", help="a table of queries as users ask them")
     recommend.add_argument("--queries-column", metavar="COLUMN", help="its column of texts or vectors")
 
@@ -87,7 +95,7 @@ def add_commands(commands: Group) -> None:
         "codec add product product_sign --covering price,category",
     )
     table_word(add)
-    add.add_argument("codec", help="the codec's name")
+    add.add_argument("codec", metavar="CODEC", help="the codec's name")
     column_option(add, "name of the column (default: the codec's)")
     add.add_argument("--covering", metavar="COLUMNS", help="index the codes by these columns too, for searches that filter by them: a,b")
 
@@ -97,46 +105,50 @@ def add_commands(commands: Group) -> None:
         "train a codec anew, and switch to the new codes, while others use the table",
         "codec retrain product_sign --drop-old",
     )
-    retrain.add_argument("name", help="of the old codec")
-    retrain.add_argument("--new-name", help="of the new one (default: NAME_2, ...)")
+    retrain.add_argument("name", metavar="NAME", help="of the old codec")
+    retrain.add_argument("--new-name", metavar="NAME", help="of the new one (default: NAME_2, ...)")
     retrain.add_argument("--drop-old", action="store_true", help="drop the old codes and the old codec at last")
 
     check = verb("check", _check, "measure a codec again on the rows as they are", "codec check product_sign --json", rows=True)
-    check.add_argument("name")
+    check.add_argument("name", metavar="NAME", help="of the codec")
     check.add_argument("--queries", metavar="TABLE", help="a table of queries as users ask them")
     check.add_argument("--queries-column", metavar="COLUMN", help="its column of texts or vectors")
 
     drop = verb("drop", _drop, "drop a codec", "codec drop product_sign --codes")
-    drop.add_argument("name")
+    drop.add_argument("name", metavar="NAME", help="of the codec")
     drop.add_argument("--codes", action="store_true", help="and first all columns of its codes")
 
 
 def _list(options: argparse.Namespace) -> None:
-    found, codes = room("codecdb").listed(database(options))
+    found, codes = room("codecdb").listed(database(options), tell)
     show_parts(options, {"codecs": (found, _OF_CODEC), "codes": (codes, _OF_CODE)})
 
 
 def _train(options: argparse.Namespace) -> None:
     given: dict[str, Any] = {name: getattr(options, name) for name in _OPTIONS}
     given |= {"name": options.name, "method": options.method, "column_name": options.column, "measure": not options.no_measure}
-    room("codecdb").call(database(options), "train_codec", given, tell, table=options.table)
+    room("codecdb").call(database(options), "train_codec", given, tell, table=options.table, follow=_bar(options))
     print(f"{options.name}: trained")
 
 
 def _recommend(options: argparse.Namespace) -> None:
     names = ("min_recall", "max_bytes", "queries", "queries_column")
     given = {**{name: getattr(options, name) for name in names}, "column_name": options.column}
-    show(options, room("codecdb").call(database(options), "recommend_codec", given, tell, table=options.table))
+    show(
+        options,
+        room("codecdb").call(database(options), "recommend_codec", given, tell, table=options.table, follow=_bar(options)),
+        _OF_RECOMMENDED,
+    )
 
 
 def _add(options: argparse.Namespace) -> None:
     covering = [name.strip() for name in options.covering.split(",")] if options.covering else None
-    made = room("codecdb").add(database(options), options.table, options.codec, options.column, covering, tell)
+    made = room("codecdb").add(database(options), options.table, options.codec, options.column, covering, tell, _bar(options))
     print(_made(made))
 
 
 def _retrain(options: argparse.Namespace) -> None:
-    new, made = room("codecdb").retrain(database(options), options.name, options.new_name, options.drop_old, tell)
+    new, made = room("codecdb").retrain(database(options), options.name, options.new_name, options.drop_old, tell, _bar(options))
     print(f"{new}: trained")
     for each in made:
         print(_made(each))
@@ -153,6 +165,10 @@ def _drop(options: argparse.Namespace) -> None:
     for column in room("codecdb").drop(database(options), options.name, options.codes, tell):
         print(f"{column}: dropped")
     print(f"{options.name}: dropped")
+
+
+def _bar(options: argparse.Namespace) -> Callable[[Session], AbstractContextManager[None]]:
+    return lambda session: progressing.bar(session, database(options))
 
 
 def _made(made: Any) -> str:

@@ -75,7 +75,8 @@ def private_url() -> str | None:
 
 def session(options: argparse.Namespace) -> AbstractContextManager[Session]:
     """A session in the database that a command means; what the server tells goes to stderr."""
-    opened: AbstractContextManager[Session] = room("clientdb").session(database(options), tell)
+    clientdb = room("clientdb")
+    opened: AbstractContextManager[Session] = clientdb.session(database(options), tell, clientdb.Session)
     return opened
 
 

@@ -31,14 +31,14 @@ def add_commands(commands: Group) -> None:
         ["embedding add product \"name || ': ' || description\" --refresh", "embedding add docs body --chunk-tokens 200"],
     )
     add.add_argument("source", metavar="SOURCE", help="SQL over the table's own columns")
-    _choices(add)
+    _choices(add, "the database's")
     column_option(add, "name of the new column (default: embedding)")
     add.add_argument("--refresh", action="store_true", help="then embed the rows that are there")
 
     adopt = verb("adopt", _adopt, "declare a column of vectors that exists already", "embedding adopt product e --model all-minilm-l6-v2")
     adopt.add_argument("column", metavar="COLUMN", help="the column of vectors")
     adopt.add_argument("--source", metavar="SQL", help="what it was made of, so that pgembed keeps it fresh")
-    _choices(adopt, chunks=False)
+    _choices(adopt, "nobody knows; then searches take vectors only", chunks=False)
 
     refresh = verb("refresh", _refresh, "embed the rows that need it, committing as it goes", "embedding refresh product --batch-size 5000")
     column_option(refresh)
@@ -53,7 +53,7 @@ def add_commands(commands: Group) -> None:
         "embedding alter product --sync queued",
     )
     alter.add_argument("--source", metavar="SQL", help="SQL over the table's own columns")
-    _choices(alter)
+    _choices(alter, "the one it has")
     column_option(alter)
 
     drop = verb("drop", _drop, "undo add or adopt", "embedding drop product --keep-column")
@@ -63,8 +63,8 @@ def add_commands(commands: Group) -> None:
     )
 
 
-def _choices(parser: Parser, *, chunks: bool = True) -> None:
-    parser.add_argument("--model", metavar="NAME", help="pgembed model list --url URL shows them (default: the database's)")
+def _choices(parser: Parser, model: str, *, chunks: bool = True) -> None:
+    parser.add_argument("--model", metavar="NAME", help=f"pgembed model list --url URL shows them (default: {model})")
     parser.add_argument("--metric", choices=_METRICS, help="how near vectors are: %(choices)s", metavar="METRIC")
     parser.add_argument("--sync", help="who embeds rows that are written: %(choices)s", choices=_SYNC, metavar="SYNC")
     parser.add_argument("--by-hand", choices=_BY_HAND, help="what becomes of vectors that others write: %(choices)s", metavar="WHAT")
@@ -111,6 +111,8 @@ def _refresh(options: argparse.Namespace) -> None:
 
 def _alter(options: argparse.Namespace) -> None:
     names = ("source", "model", "metric", "sync", "by_hand", "chunk_tokens", "chunk_overlap")
+    if all(getattr(options, name) is None for name in names):
+        options.parser.error("nothing is to be changed: say --source, --model, --sync, ...")
     with connecting.session(options) as session:
         table = session.table(options.table)
         session.as_caller()

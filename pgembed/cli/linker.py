@@ -41,7 +41,7 @@ def add_commands(commands: Group) -> None:
 
     train = verb("train", _train, "let a linker learn from labels and corrections", "linker train company --labels company_label")
     train.add_argument("--labels", metavar="TABLE", help="made by pgembed.create_link_labels()")
-    train.add_argument("--seed", type=int, help="the same one gives the same linker (default: 0)")
+    train.add_argument("--seed", type=int, metavar="N", help="the same one gives the same linker (default: 0)")
 
     evaluate = verb(
         "evaluate", _evaluate, "measure a linker on labels that it has not learned from", "linker evaluate company gold", rows=True
@@ -50,7 +50,7 @@ def add_commands(commands: Group) -> None:
     evaluate.add_argument("--find-mentions", action="store_true", default=None, help="let it find the places too")
     evaluate.add_argument("--target-precision", type=float, metavar="P", help="the precision that links are to have")
     evaluate.add_argument("--pronouns", action="store_true", default=None, help="link pronouns too")
-    evaluate.add_argument("--seed", type=int, help="of the intervals (default: 0)")
+    evaluate.add_argument("--seed", type=int, metavar="N", help="of the intervals (default: 0)")
 
     link = verb("link", _link, "link the names in a text to rows", "linker link company 'Apple hired a chef.'", rows=True)
     link.add_argument("content", metavar="TEXT", help="the text")

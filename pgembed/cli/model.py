@@ -54,9 +54,9 @@ def add_commands(commands: Group) -> None:
         metavar="SOURCE",
         help="a folder, or OWNER/NAME on a hub; to register: a known model's name, or the URL of an endpoint",
     )
-    add.add_argument("--weights", choices=_WEIGHTS, help="precision of what is installed (default: fp32)")
-    add.add_argument("--dim", type=int, help="keep the first dimensions (Matryoshka)")
-    add.add_argument("--layers", type=int, help="run the first layers (2D Matryoshka, Starbucks)")
+    add.add_argument("--weights", choices=_WEIGHTS, metavar="TYPE", help="precision of what is installed: %(choices)s (default: fp32)")
+    add.add_argument("--dim", type=int, metavar="N", help="keep the first dimensions (Matryoshka)")
+    add.add_argument("--layers", type=int, metavar="N", help="run the first layers (2D Matryoshka, Starbucks)")
     add.add_argument("--normalize", action=argparse.BooleanOptionalAction, help="scale vectors to length 1")
     add.add_argument("--query-prompt", metavar="TEXT", help="put before queries")
     add.add_argument("--document-prompt", metavar="TEXT", help="put before documents")
@@ -88,14 +88,14 @@ def add_commands(commands: Group) -> None:
     )
     distill.add_argument("name", metavar="NAME", help="what it shall be called")
     distill.add_argument("--from", dest="teacher", required=True, metavar="MODEL", help="the model to learn from")
-    distill.add_argument("--dim", type=int, default=256, help="dimensions (default: %(default)s)")
+    distill.add_argument("--dim", type=int, default=256, metavar="N", help="dimensions (default: %(default)s)")
     distill.add_argument("--corpus", metavar="COLUMN", help="schema.table.column of texts: their words and how often they are used")
 
     distill.add_argument("--new-revision", action="store_true", help=replacing)
 
     bench = verb("bench", _bench, "measure an installed model on this machine", None, "model bench all-minilm-l6-v2 --json", rows=True)
     bench.add_argument("name", metavar="NAME")
-    bench.add_argument("--texts", type=int, help="how many (default: for some seconds)")
+    bench.add_argument("--texts", type=int, metavar="N", help="how many (default: for some seconds)")
 
 
 def _list(options: argparse.Namespace) -> int:

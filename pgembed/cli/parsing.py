@@ -57,6 +57,9 @@ class Parser(argparse.ArgumentParser):
             if words and not is_database(word):
                 self.error(f'one word is too many, or "{word}" is to name a database: --url {word}')
             found.url = word
+        if found.url is not None and not found.url.strip():
+            # or what is meant for one database would be done to another
+            self.error("the name of the database is empty: is a variable of your shell not set?")
         del found.database_word
         return found, others
 
@@ -76,6 +79,14 @@ class Parser(argparse.ArgumentParser):
         """Say what is wrong, and how to go on; the status is 2."""
         self.exit(2, f"{self.format_usage()}{self.prog}: {message}\nhint: {self.prog} --help\n")
 
+    def unknown(self, words: Sequence[str]) -> NoReturn:
+        """Say which words nobody knows, and which option may be meant."""
+        import difflib
+
+        known = list(self._option_string_actions)
+        near = [match for word in words for match in difflib.get_close_matches(word.split("=")[0], known, 1)]
+        self.error(f"unrecognized arguments: {' '.join(words)}" + (f"; is it {' '.join(near)}?" if near else ""))
+
 
 Subparsers = argparse._SubParsersAction  # the type has no public name
 
@@ -83,13 +94,14 @@ Subparsers = argparse._SubParsersAction  # the type has no public name
 class Group:
     """Commands of one kind: ``pgembed codec list`` and its like; or those of ``pgembed`` itself."""
 
-    def __init__(self, parsers: Any) -> None:
+    def __init__(self, parsers: Any, parser: Parser | None = None) -> None:
         self._parsers = parsers
+        self._parser = parser
 
     def group(self, name: str, text: str) -> Group:
         """A group of verbs."""
         parser = self._parsers.add_parser(name, help=text, description=_sentence(text))
-        return Group(parser.add_subparsers(metavar="VERB", required=True))
+        return Group(parser.add_subparsers(metavar="VERB", required=True), parser)
 
     def verb(
         self,
@@ -112,10 +124,11 @@ class Group:
             plain: no options but its own: what it does not know is another program's.
         """
         examples = [example] if isinstance(example, str) else example
-        parser: Parser = self._parsers.add_parser(
-            name, help=text, description=_sentence(text), epilog="example:\n" + "\n".join(f"  pgembed {line}" for line in examples)
-        )
-        parser.set_defaults(action=action, json=False, verbose=False, url=None)
+        shown = ["example:" if len(examples) == 1 else "examples:", *(f"  pgembed {line}" for line in examples)]
+        parser: Parser = self._parsers.add_parser(name, help=text, description=_sentence(text), epilog="\n".join(shown))
+        if self._parser is not None:  # the group's help has an example of each of its verbs
+            self._parser.epilog = f"{self._parser.epilog or 'examples:'}\n  pgembed {examples[0]}"
+        parser.set_defaults(action=action, parser=parser, json=False, verbose=False, url=None)
         if database is not None:
             parser.takes_database = True
             parser.add_argument("database_word", metavar="URL", nargs="?", help=_URL)

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from pgembed import errors
 from pgembed.cli.parsing import Action, Group, Parser
 from pgembed.cli.showing import show_json
 
@@ -45,7 +46,7 @@ def add_commands(commands: Group) -> None:
         "run", _run, "run it in the foreground; PGEMBED_PASSWORD sets the password for connections over TCP", "server run --port 5433"
     )
     run.add_argument("--listen", default="127.0.0.1", help="addresses to listen on (default: %(default)s)")
-    run.add_argument("--port", type=int, help="TCP port (default: a free one)")
+    run.add_argument("--port", type=int, metavar="N", help="TCP port (default: a free one)")
 
 
 def _server(options: argparse.Namespace) -> Server:
@@ -98,4 +99,6 @@ def psql(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    if options.port is not None and not 1 <= options.port <= 65535:
+        raise errors.InvalidParameter(f"--port must be from 1 to 65535, not {options.port}", hint="Leave it out for a free one.")
     _server(options).run(listen=options.listen, port=options.port, password=os.environ.get("PGEMBED_PASSWORD"))

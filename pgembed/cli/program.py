@@ -6,7 +6,9 @@ Results go to stdout, everything else to stderr. No error ends in a traceback: w
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +18,7 @@ from pgembed.cli.parsing import EXIT_CODES, Action, Group, Parser
 
 # Statuses: see parsing.EXIT_CODES.
 FAILED, INTERRUPTED, UNREAD = 1, 130, 141
+_SURROGATE = re.compile("[\udc80-\udcff]")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,16 +29,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The process's status, 0 where all went well.
     """
+    _ready_to_print()
     parser = make_parser()
     options = argparse.Namespace(verbose=False)
     try:
-        options, others = parser.parse_known_args(arguments)
-        if others and options.action is not private.psql:
-            parser.error(f"unrecognized arguments: {' '.join(others)}")
-        options.others = others
-        action: Action = options.action
-        status = action(options) or 0
-        sys.stdout.flush()
+        try:
+            options, others = parser.parse_known_args(_utf8(parser, sys.argv[1:] if arguments is None else arguments))
+            if others and options.action is not private.psql:
+                options.parser.unknown(others)
+            options.others = others
+            action: Action = options.action
+            return action(options) or 0
+        finally:
+            sys.stdout.flush()  # here, where what it meets is told
     except errors.PgembedError as error:
         _tell_error(error, verbose=options.verbose)
         return FAILED
@@ -43,10 +49,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("pgembed: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
         return UNREAD
-    return status
+    except OSError as error:  # a full disk, a file that may not be written
+        _print_no_more()
+        said = error.strerror or str(error)
+        print(f"pgembed: {said}: {error.filename}" if error.filename else f"pgembed: {said}", file=sys.stderr)
+        return FAILED
+
+
+def _ready_to_print() -> None:
+    """A closed stream swallows what is printed; a letter that a terminal's encoding does not have is printed by its number."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _print_no_more() -> None:
+    """Python flushes stdout once more at its end, which would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _utf8(parser: Parser, arguments: Sequence[str]) -> list[str]:
+    """Words as the shell gave them: Python leaves bytes that are no letters in the locale, in C all beyond ASCII, as surrogates."""
+    words = []
+    for word in arguments:
+        try:
+            words.append(os.fsencode(word).decode("utf-8") if _SURROGATE.search(word) else word)
+        except UnicodeDecodeError:
+            parser.error(f"a word is not in UTF-8: {word!a}")
+    return words
 
 
 def make_parser() -> Parser:

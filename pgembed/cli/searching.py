@@ -24,6 +24,8 @@ _READABLE = """
     ORDER BY a.attnum
 """
 
+_OURS = ("rank", "distance", "chunk")
+
 
 def add_commands(commands: Group) -> None:
     """The commands."""
@@ -83,10 +85,14 @@ def _explained(session: Session, options: argparse.Namespace, table: str) -> lis
 def _found(session: Session, options: argparse.Namespace, table: str) -> list[Row]:
     if options.columns:
         names = [name.strip() for name in options.columns.split(",")]
+        session.must_have(table, names)
     else:
         names = [str(row["name"]) for row in session.rows(_READABLE, [table])]
     session.as_caller()
-    parts = "".join(f", (s.item).{session.quoted(name)}" for name in names)
+    # a column of the table that is called as one of the answer's
+    parts = "".join(
+        f", (s.item).{session.quoted(name)}" + (f" AS {session.quoted(f'item.{name}')}" if name in _OURS else "") for name in names
+    )
     rows = session.search("search", table, options.text, _arguments(options), f"s.rank, s.distance{parts}, s.chunk")
     # a part of the row's text, where the column is over chunks
     return rows if any(row["chunk"] is not None for row in rows) else [{k: v for k, v in row.items() if k != "chunk"} for row in rows]

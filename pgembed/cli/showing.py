@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Below that a terminal shows nothing of use.
 _NARROWEST = 40
 
@@ -44,7 +46,9 @@ def show_parts(options: argparse.Namespace, parts: Mapping[str, tuple[Sequence[M
 
 def show_json(document: object) -> None:
     """One JSON document: dates as ISO 8601, numbers as numbers, NULL, NaN and infinity as null."""
-    print(json.dumps(_plain(document), ensure_ascii=False, allow_nan=False, indent=2))
+    # elsewhere letters by their numbers, which JSON has for it
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(_plain(document), ensure_ascii=not unicode, allow_nan=False, indent=2))
 
 
 def _plain(value: object) -> object:
@@ -68,6 +72,8 @@ def _plain(value: object) -> object:
 def print_rows(rows: Sequence[Mapping[str, Any]], fields: tuple[str, ...] = ()) -> None:
     """Rows as a table, their names above; columns of which all are NULL are left out."""
     names = [name for name in (fields or (rows[0] if rows else ())) if not rows or any(row.get(name) is not None for row in rows)]
+    if not names:
+        return
     shown = [[cell(row.get(name)) for name in names] for row in rows]
     for line in table([[name.upper() for name in names], *shown]):
         print(line)
@@ -75,21 +81,46 @@ def print_rows(rows: Sequence[Mapping[str, Any]], fields: tuple[str, ...] = ()) 
 
 def cell(value: object) -> str:
     """A value in a table; nothing for None."""
+    if isinstance(value, bool):
+        return "t" if value else "f"  # as psql
     if isinstance(value, float):
-        return f"{value:.3f}"
+        return f"{value:.3g}" if 0 < abs(value) < 0.001 else f"{value:.3f}"
     if isinstance(value, datetime):
         return value.isoformat(" ", "seconds")
     if isinstance(value, (list, tuple)):
         return ", ".join(map(cell, value))
-    return "" if value is None else " ".join(str(value).split())
+    if isinstance(value, Mapping):
+        value = json.dumps(_plain(value), ensure_ascii=False)
+    elif isinstance(value, bytes):
+        value = f"\\x{value.hex()}"
+    # what a row holds must not steer the terminal
+    return "" if value is None else _CONTROL.sub(lambda found: ascii(found[0])[1:-1], " ".join(str(value).split()))
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows with their columns aligned, two blanks between; cut to the width of a terminal, where there is one."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    widths = [max(_width(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = ["  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     most = _terminal_width()
-    return lines if most is None else [line if len(line) <= most else line[: most - 1] + "…" for line in lines]
+    return lines if most is None else [_cut(line, most) for line in lines]
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that a text takes: two for a letter of Chinese or an emoji, none for an accent that is put over another."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import category, east_asian_width
+
+    return sum(0 if category(letter) in ("Mn", "Me", "Cf") else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _cut(line: str, most: int) -> str:
+    if _width(line) <= most:
+        return line
+    line = line[: most - 1]
+    while _width(line) > most - 1:
+        line = line[:-1]
+    return line + "…"
 
 
 def _terminal_width() -> int | None:

@@ -12,20 +12,24 @@ from pgembed.guide.topics import FOLDER, Topic, subjects
 
 _WIDTH = 100
 
-# What is public: a line for each function, procedure, view and type. Two functions of one name are two lines.
+# What is public: a line for each function, procedure, view and type. Two functions of one name are two lines: first the one that takes
+# most, and of those the one that takes a text and not a vector or an array.
 _OBJECTS = """
     SELECT p.proname::text AS name, CASE p.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END AS kind, p.oid::bigint AS oid,
-        obj_description(p.oid, 'pg_proc') AS comment
+        obj_description(p.oid, 'pg_proc') AS comment,
+        row_number() OVER (
+            ORDER BY p.pronargs DESC, pg_get_function_identity_arguments(p.oid) ~ '\\mvector|\\[\\]', p.oid
+        ) AS place, has_function_privilege(p.oid, 'EXECUTE') AS is_allowed
     FROM pg_proc AS p WHERE p.pronamespace = 'pgembed'::regnamespace AND p.proname NOT LIKE '\\_%'
         AND coalesce(obj_description(p.oid, 'pg_proc'), '') NOT LIKE 'refused, %'
     UNION ALL
-    SELECT c.relname::text, 'view', c.oid::bigint, obj_description(c.oid, 'pg_class')
+    SELECT c.relname::text, 'view', c.oid::bigint, obj_description(c.oid, 'pg_class'), 1, true
     FROM pg_class AS c WHERE c.relnamespace = 'pgembed'::regnamespace AND c.relkind = 'v' AND c.relname NOT LIKE '\\_%'
     UNION ALL
-    SELECT t.typname::text, 'type', t.oid::bigint, obj_description(t.oid, 'pg_type')
+    SELECT t.typname::text, 'type', t.oid::bigint, obj_description(t.oid, 'pg_type'), 1, true
     FROM pg_type AS t
     WHERE t.typnamespace = 'pgembed'::regnamespace AND t.typrelid = 0 AND t.typcategory <> 'A' AND t.typname NOT LIKE '\\_%'
-    ORDER BY 1, 2, 3 DESC
+    ORDER BY 1, 2, 5
 """
 _ARGUMENTS = """
     SELECT a.name, format_type(a.type, NULL) AS type, coalesce(a.mode, 'i') AS mode,
@@ -118,12 +122,19 @@ def _about(db: Database, found: list[Row], topic: Topic | None) -> list[str]:
             lines += _view(db, row)
         elif row["kind"] != "type":
             lines += _call(db, row)
+        if not row["is_allowed"]:
+            lines += ["", "You may not call it. An administrator can do it, or allow it:", *_grant(db, row)]
     if topic is not None and topic.example:
-        lines += ["", "examples, on the tables that help('tables') makes:"]
+        lines += [*([""] if lines[-1] else []), "examples, on the tables that help('tables') makes:"]
         lines += [f"  {line}" for line in topic.example.splitlines()]
     if topic is not None and topic.related:
         lines += ["", f"see also: {', '.join(topic.related)}"]
     return lines
+
+
+def _grant(db: Database, row: Row) -> list[str]:
+    asked = "SELECT format('  GRANT EXECUTE ON FUNCTION pgembed.%I TO %I;', $1, current_user) AS line"
+    return [str(each["line"]) for each in db.execute(asked, ["pg_catalog.text"], [row["name"]])]
 
 
 def _view(db: Database, row: Row) -> list[str]:

@@ -33,9 +33,9 @@ CALL pgembed.refresh('product');
 CALL pgembed.refresh('company');
 CALL pgembed.refresh('wish', batch_size => 5000, build_index => false);
 CALL pgembed.refresh('product', recheck => true);   -- after changes that triggers did not see
--- ## embeddings | status freshness failures refresh
+-- ## embeddings | workers progress freshness failures refresh
 SELECT table_name, column_name, rows, fresh, stale, pending, failed FROM pgembed.embeddings;
-SELECT table_name, source, model, sync FROM pgembed.embeddings;
+SELECT source, model, sync FROM pgembed.embeddings WHERE table_name = 'product'::regclass;   -- regclass: else PostgreSQL expects a number
 -- ## alter_embedding | add_embedding change_model
 SELECT pgembed.alter_embedding('product', sync => 'manual');
 SELECT pgembed.alter_embedding('product', sync => 'queued');

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pgembed import errors
+from pgembed import errors, expressions
 from pgembed.database import Database
 from pgembed.joining import conjuncts
 from pgembed.joining.sides import Side, filtered
@@ -117,7 +117,8 @@ def prove(db: Database, both: str, condition: str) -> None:
             db.prepare(f"SELECT {both} {form}", [JSONB])
     except errors.StatementRefused as error:
         error.message = f"condition is not a boolean expression over l and r: {error.message}"
-        error.hint = error.hint or "The left row is l, the right one is r: l.country = r.country; values come as params: $1->>'name'."
+        usual = "The left row is l, the right one is r: l.country = r.country; values come as params: $1->>'name'."
+        error.hint = expressions.hint(error, condition, usual)
         raise
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgembed import columns, errors
+from pgembed import columns, errors, naming
 from pgembed.columns import Table, literal, quote
 from pgembed.database import Database
 from pgembed.joining import sides, storing
@@ -43,7 +43,7 @@ def create(db: Database, name: str | None, left: str | None, right: str | None) 
         errors.NullNotAllowed, errors.InvalidParameter, errors.DuplicateObject: the name is none, or taken.
         errors.InvalidTableDefinition: a side has no key.
     """
-    into = storing.new_name(db, name, "name")
+    into = naming.new_table(db, name, "name")
     shown = []
     for target, which in ((left, "left"), (right, "right")):
         storing.keys_of(db, target, which)

@@ -28,7 +28,7 @@ def statements(db: Database, destination: str | None, left: str | None, right: s
         errors.DuplicateObject: there is one of that name already.
         errors.InvalidTableDefinition: a side has no key.
     """
-    into = new_name(db, destination, "destination")
+    into = naming.new_table(db, destination, "destination")
     keyed = [keys_of(db, target, which) for target, which in ((left, "left"), (right, "right"))]
     named = [(f"{which}_{unquoted(name)}", kind) for which, keys in zip(("left", "right"), keyed, strict=True) for name, kind in keys]
     said = {"distance": "float8", "rank": "int4", "is_match": "bool", "probability": "float8", "evidence": "text[]"}
@@ -45,26 +45,6 @@ def statements(db: Database, destination: str | None, left: str | None, right: s
         "filled": f"INSERT INTO {into} SELECT {', '.join(values)}, {', '.join(f'j.{name}' for name in said)}"
         f" FROM pgembed.semantic_join_keys({arguments}) AS j",
     }
-
-
-def new_name(db: Database, name: str | None, what: str) -> str:
-    """A name for a new table as a person writes it, schema-qualified and quoted.
-
-    Raises:
-        errors.NullNotAllowed, errors.InvalidParameter, errors.DuplicateObject: it is no name, or taken.
-    """
-    if name is None or not name.strip():
-        raise errors.NullNotAllowed(f"{what} is {'NULL' if name is None else 'empty'}", hint="Name a table that is to be made.")
-    parts = naming.parts(db, name)
-    if len(parts) == 1:
-        schema = db.execute("SELECT pg_catalog.current_schema()::pg_catalog.text AS name")[0]["name"]
-        if schema is None:
-            raise errors.InvalidParameter(f'no schema is there for "{name}" in search_path', hint="Name it: schema.name.")
-        parts = [schema, *parts]
-    qualified = ".".join(map(quote, parts))
-    if db.execute("SELECT pg_catalog.to_regclass($1) IS NOT NULL AS taken", ["pg_catalog.text"], [qualified])[0]["taken"]:
-        raise errors.DuplicateObject(f'relation "{name}" exists already', hint="Drop it, or give another name.")
-    return qualified
 
 
 def keys_of(db: Database, target: str | None, which: str) -> Sequence[tuple[str, str]]:

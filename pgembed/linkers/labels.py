@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pgembed import columns, errors
+from pgembed import columns, errors, naming
 from pgembed.columns import literal
 from pgembed.linkers import correcting, registered, tables
 from pgembed.linkers import layout as layouts
@@ -96,9 +96,7 @@ def create(db: Database, name: str | None, linker: str | None) -> str:
         errors.NullNotAllowed, errors.InvalidParameter, errors.DuplicateObject: the name is none, or taken.
         errors.UnknownObject: there is no such linker.
     """
-    into = tables.name_of(db, name, "name")
-    if tables.exists(db, into):
-        raise errors.DuplicateObject(f'relation "{name}" exists already', hint="Drop it, or give another name.")
+    into = naming.new_table(db, name, "name")
     line = registered.read(db, linker)
     db.execute(
         f"CREATE TABLE {into} (id pg_catalog.int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY, content pg_catalog.text NOT NULL,"

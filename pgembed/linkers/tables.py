@@ -38,14 +38,14 @@ _NOT_IN_PLACE = ("42P16",)
 _CORRECTED = {"mention": "text", "start_char": "integer", "end_char": "integer", "corrected_by": "name"}
 
 
-def name_of(db: Database, into: str | None, what: str = "into") -> str:
+def name_of(db: Database, into: str | None) -> str:
     """What a person calls a table, schema-qualified and quoted, whether it is there or not.
 
     Raises:
         errors.NullNotAllowed, errors.InvalidParameter: it is no name.
     """
     if into is None or not into.strip():
-        raise errors.NullNotAllowed(f"{what} is {'NULL' if into is None else 'empty'}", hint="Name a table.")
+        raise errors.NullNotAllowed(f"into is {'NULL' if into is None else 'empty'}", hint="Name a table.")
     parts = naming.parts(db, into)
     if len(parts) == 2:
         if not db.execute(

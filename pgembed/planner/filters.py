@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pgembed import errors
+from pgembed import errors, expressions
 from pgembed.codes.catalogue import Code
 from pgembed.columns import Table
 from pgembed.database import Database
@@ -49,9 +49,8 @@ def proven(db: Database, target: Table, condition: str | None, *, strings: str |
             db.prepare(f"SELECT FROM {target.sql} AS {target.alias} WHERE {text}", ["pg_catalog.jsonb"])
     except errors.StatementRefused as error:
         error.message = f"filter is not a boolean expression over {target.name}: {error.message}"
-        error.hint = error.hint or (
-            "A filter is what stands after WHERE, over the table's own columns; values come as params: $1->>'name'."
-        )
+        usual = "A filter is what stands after WHERE, over the table's own columns; values come as params: $1->>'name'."
+        error.hint = expressions.hint(error, condition, usual)
         raise
     if strings is not None:
         while len(_PROVEN) >= _MOST_PROVEN:

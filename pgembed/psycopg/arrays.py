@@ -16,6 +16,7 @@ from psycopg.adapt import AdaptersMap, Dumper, Loader, PyFormat
 from psycopg.pq import Format
 from psycopg.types.string import ByteaLoader
 
+from pgembed import errors
 from pgembed.psycopg.codes import BitsBinaryDumper, BitsTextDumper, BytesBinaryDumper, BytesTextDumper, CodeInfo, of_type
 
 _HEADER = 4  # bytes before the numbers, of bits and of vectors
@@ -35,8 +36,12 @@ def adapt(adapters: AdaptersMap) -> None:
         if (info := known.get(name)) is not None:
             adapters.register_loader(info.oid, text)
             adapters.register_loader(info.oid, binary)
-    adapters.register_dumper("numpy.ndarray", _ArrayDumper)
-    adapters.register_dumper("numpy.ndarray", _ArrayBinaryDumper)  # the last one is taken for %s
+    if (info := known.get("halfvec")) is not None:
+        for half in (_HalfTextDumper, _HalfBinaryDumper):
+            adapters.register_dumper(None, of_type(half, info.oid))  # for a COPY that is told its types
+    # the class, not its name: pgvector's registration is by name, and is found by the class once an array was written
+    adapters.register_dumper(np.ndarray, _ArrayDumper)
+    adapters.register_dumper(np.ndarray, _ArrayBinaryDumper)  # the last one is taken for %s
 
 
 class _BytesLoader(Loader):
@@ -102,12 +107,21 @@ class _HalfBinaryDumper(Dumper):
     format = Format.BINARY
 
     def dump(self, obj: Any) -> bytes:
-        return b"".join((len(obj).to_bytes(2, "big"), b"\0\0", obj.astype(">f2").tobytes()))
+        half = _half(obj)
+        return b"".join((len(half).to_bytes(2, "big"), b"\0\0", half.astype(">f2").tobytes()))
 
 
 class _HalfTextDumper(Dumper):
     def dump(self, obj: Any) -> bytes:
-        return str(obj.tolist()).encode()
+        return str(_half(obj).tolist()).encode()
+
+
+def _half(value: Any) -> NDArray[Any]:
+    """Numbers of a halfvec: of an array, a list, or pgvector's own object."""
+    half = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)
+    if half.ndim != 1:
+        raise errors.DatatypeMismatch(f"a halfvec must be an array with one dimension, not {half.ndim}", hint="Give one row at a time.")
+    return half if half.dtype.char == "e" else half.astype("f2")
 
 
 class _ArrayDumper(Dumper):

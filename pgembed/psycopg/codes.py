@@ -45,9 +45,9 @@ def bits(code: Buffer | Any, length: int | None = None) -> Bit:
 
     packed = bytes(raw(code, _BITS_HINT))
     length = 8 * len(packed) if length is None else length
-    if len(packed) != (length + 7) // 8:
+    if length < 0 or len(packed) != (length + 7) // 8:
         raise errors.InvalidParameter(
-            f"{len(packed)} bytes are no code of {length} bits, which has {(length + 7) // 8}", hint="Give what the codec made."
+            f"{len(packed)} bytes are no code of {length} bits, which has {max(0, length + 7) // 8}", hint="Give what the codec made."
         )
     if length % 8 and packed[-1] & (0xFF >> length % 8):
         raise errors.InvalidParameter(f"bytes after bit {length} of the code are not zero", hint="Give what the codec made.")

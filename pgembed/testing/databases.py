@@ -56,7 +56,8 @@ class Place:
     def url(self, database: str, scheme: str = "postgresql") -> str:
         """A URL of one database, for libpq or for what takes the same after another scheme. A socket's folder is in the query."""
         secret = f":{quote(self.password, safe='')}" if self.password else ""
-        query = urlencode([("host", self.host), ("port", str(self.port)), *self.further])
+        # libpq reads a plus as a plus
+        query = urlencode([("host", self.host), ("port", str(self.port)), *self.further], quote_via=quote)
         return f"{scheme}://{quote(self.user, safe='')}{secret}@/{quote(database, safe='')}?{query}"
 
 
@@ -102,9 +103,10 @@ def server(url: str | None) -> Iterator[Place]:
             url = private.url()
         try:
             place = Place.of(url)
-        except psycopg.OperationalError as error:
+        except (psycopg.OperationalError, psycopg.ProgrammingError) as error:  # the second one where it is no URL at all
             raise errors.NotReady(
-                f"the server for tests can't be reached: {str(error).strip()}", hint="PGEMBED_URL and --pgembed-url name it."
+                f"the server for tests can't be reached: {str(error).strip()}",
+                hint='PGEMBED_URL and --pgembed-url name it: a URL, or "host=... dbname=...".',
             ) from None
         yield place
 

@@ -104,7 +104,7 @@ def _image(name: str, fingerprint: str, role: models.Role, content: str, adapter
 def _empty(what: str) -> errors.PgembedError:
     return errors.InvalidParameter(
         f"{what} is empty, and nothing means nothing",
-        hint="Pass NULL where there is no text, such as nullif(btrim(body), '').",
+        hint="Give a text with a word in it; where a column has none, pass NULL: nullif(btrim(body), '').",
     )
 
 

@@ -19,7 +19,7 @@ from types import FrameType
 import psycopg
 
 from pgembed import errors
-from pgembed.clientdb import FIND_TABLE, HOW_TABLES_ARE_WRITTEN
+from pgembed.clientdb import FIND_TABLE, HOW_TABLES_ARE_WRITTEN, no_connection
 from pgembed.models import threads
 from pgembed.psycopgdb import PsycopgDatabase
 from pgembed.worker import encoding, link
@@ -322,7 +322,7 @@ class _Process:
 def _refused(error: psycopg.Error) -> errors.PgembedError:
     """What the server has said, as an error of ours."""
     if error.sqlstate is None or error.sqlstate.startswith("08"):
-        return errors.NotReady("no connection to the database", detail=str(error).strip(), hint="Is it running, and is the URL right?")
+        return no_connection(error)
     said = error.diag
     return errors.StatementRefused(link.words(error), sqlstate=error.sqlstate, hint=said.message_hint, detail=said.message_detail)
 

@@ -54,7 +54,7 @@ return change_model.finish_model_change(target, column_name, timeout)
 $python$;
 
 COMMENT ON FUNCTION pgembed.finish_model_change(regclass, name, interval) IS
-    'after switch_model(): drop the column, or table of chunks, of the old model with its index and triggers; from then on there is no way back';
+    'drop the column, or table of chunks, of the old model with its index and triggers, after switch_model(); from then on there is no way back';
 
 CREATE OR REPLACE FUNCTION pgembed.model_change_indexes(
     target regclass, column_name name DEFAULT NULL, concurrently boolean DEFAULT true

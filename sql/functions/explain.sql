@@ -67,3 +67,20 @@ $$;
 
 COMMENT ON FUNCTION pgembed.explain_search(anyelement, text, int, text, jsonb, name, float8, float8, boolean, boolean, text) IS
     'how search() answers, why, and what it takes; execute => false runs nothing of the filter';
+
+CREATE OR REPLACE FUNCTION pgembed.explain_search(
+    of text, query text, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
+    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false,
+    execute boolean DEFAULT true, consistency text DEFAULT 'any'
+)
+RETURNS TABLE (property text, value text)
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+AS $$
+BEGIN
+    PERFORM pgembed._no_row(of, 'explain_search');
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed.explain_search(text, text, int, text, jsonb, name, float8, float8, boolean, boolean, text) IS
+    'refused, with a hint: the table is named by its row type, NULL::product';

@@ -58,7 +58,7 @@ DECLARE
     part record;
 BEGIN
     handle := pgembed._join_begin(
-        pgembed._relation_of(pg_catalog.pg_typeof("left")), pgembed._relation_of(pg_catalog.pg_typeof("right")), 'rows',
+        pgembed._relation_of(pg_catalog.pg_typeof("left")), pgembed._relation_of(pg_catalog.pg_typeof("right"), 'second'), 'rows',
         left_column, right_column, k, max_distance, mapping, condition, params, "precision", recall, labels, attributes, candidates,
         join_type, matches_only, not_equal, hub_correction, search_recall, hubness
     );
@@ -209,7 +209,7 @@ COST 100000 ROWS 20
 AS $$
 BEGIN
     RETURN QUERY SELECT e.property, e.value FROM pgembed._explain_join(
-        pgembed._relation_of(pg_catalog.pg_typeof("left")), pgembed._relation_of(pg_catalog.pg_typeof("right")),
+        pgembed._relation_of(pg_catalog.pg_typeof("left")), pgembed._relation_of(pg_catalog.pg_typeof("right"), 'second'),
         left_column, right_column, k, max_distance, mapping, condition, params, "precision", recall, labels, attributes, candidates,
         join_type, matches_only, not_equal, hub_correction, search_recall, hubness, execute
     ) AS e;
@@ -220,3 +220,25 @@ COMMENT ON FUNCTION pgembed.explain_join(
     anyelement, anycompatible, name, name, int, float8, text, text, jsonb, float8, float8, regclass, jsonb, text, text, boolean,
     boolean, text, float8, name, boolean
 ) IS 'how semantic_join() goes about it, and how good its matches are estimated to be; execute => false reads no rows';
+
+CREATE OR REPLACE FUNCTION pgembed.explain_join(
+    "left" text, "right" text, left_column name DEFAULT NULL, right_column name DEFAULT NULL, k int DEFAULT 1,
+    max_distance float8 DEFAULT NULL, mapping text DEFAULT 'many', condition text DEFAULT NULL, params jsonb DEFAULT NULL,
+    "precision" float8 DEFAULT NULL, recall float8 DEFAULT NULL, labels regclass DEFAULT NULL, attributes jsonb DEFAULT NULL,
+    candidates text DEFAULT 'dense', join_type text DEFAULT 'inner', matches_only boolean DEFAULT false,
+    not_equal boolean DEFAULT false, hub_correction text DEFAULT 'auto', search_recall float8 DEFAULT 1, hubness name DEFAULT NULL,
+    execute boolean DEFAULT true
+)
+RETURNS TABLE (property text, value text)
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+AS $$
+BEGIN
+    PERFORM pgembed._no_row("left", 'explain_join');
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed.explain_join(
+    text, text, name, name, int, float8, text, text, jsonb, float8, float8, regclass, jsonb, text, text, boolean, boolean, text, float8,
+    name, boolean
+) IS 'refused, with a hint: the tables are named by their row types, NULL::product';

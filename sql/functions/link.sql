@@ -76,6 +76,25 @@ $$;
 COMMENT ON FUNCTION pgembed.link(text, text, text, int4range[], text, jsonb, float8, boolean) IS
     'refused, with a hint: the table is named by its row type, NULL::product';
 
+CREATE OR REPLACE FUNCTION pgembed.link(
+    given text, row_type anyelement, linker text DEFAULT NULL, spans int4range[] DEFAULT NULL, filter text DEFAULT NULL,
+    params jsonb DEFAULT NULL, "precision" float8 DEFAULT NULL, pronouns boolean DEFAULT false
+)
+RETURNS TABLE (
+    mention text, start_char int, end_char int, entity anyelement, score float8, margin float8, decision text, runner_up text,
+    mention_type text
+)
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+AS $$
+BEGIN
+    PERFORM pgembed._turned(given, pg_catalog.pg_typeof(row_type), 'link');
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed.link(text, anyelement, text, int4range[], text, jsonb, float8, boolean) IS
+    'refused, with a hint: the table comes first';
+
 CREATE OR REPLACE FUNCTION pgembed._link_keys(
     linker text, content text, spans int4range[], passing text[], "precision" float8, pronouns boolean
 )

@@ -3,7 +3,7 @@
 -- schema-qualified. PARALLEL UNSAFE: settings of the index scan are changed for the one statement and put back.
 -- chunk, start_char and end_char are the nearest part of the row's text, in a column over chunks; else they are NULL.
 
-CREATE OR REPLACE FUNCTION pgembed._relation_of(of regtype)
+CREATE OR REPLACE FUNCTION pgembed._relation_of(of regtype, place text DEFAULT 'first')
 RETURNS regclass
 LANGUAGE plpgsql
 STABLE PARALLEL SAFE
@@ -16,14 +16,14 @@ BEGIN
     WHERE t.oid = of AND c.relkind IN ('r', 'p', 'v', 'm', 'f');
     IF NOT found THEN
         RAISE wrong_object_type USING
-            MESSAGE = format('pgembed: the first argument must be of a table''s row type, not %s', coalesce(of::text, 'NULL')),
+            MESSAGE = format('pgembed: the %s argument must be of a table''s row type, not %s', place, coalesce(of::text, 'NULL')),
             HINT = 'Write NULL::product to search the table product, NULL::public.point where a type has the table''s name.';
     END IF;
     RETURN relation;
 END;
 $$;
 
-COMMENT ON FUNCTION pgembed._relation_of(regtype) IS 'internal: the table whose row type this is';
+COMMENT ON FUNCTION pgembed._relation_of(regtype, text) IS 'internal: the table whose row type this is';
 
 -- A table's name where a row belongs: PostgreSQL itself could only say that it cannot determine a polymorphic type. So search and its kin
 -- have a form that takes a text first, which nothing else fits, and refuses it by this.
@@ -47,6 +47,25 @@ END;
 $$;
 
 COMMENT ON FUNCTION pgembed._no_row(text, text) IS 'internal: refuses a table that is named by a text';
+
+-- What to look for before the table: likewise. The names of the arguments are others than in the form that works, for a call by names fits
+-- that one, in whatever order.
+CREATE OR REPLACE FUNCTION pgembed._turned(given text, of regtype, calls text)
+RETURNS void
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+AS $$
+BEGIN
+    RAISE wrong_object_type USING
+        MESSAGE = 'pgembed: the table''s row type must be the first argument, not the second',
+        HINT = pg_catalog.format(
+            'Write pgembed.%s(NULL::%s, %L, ...).', calls, of,
+            CASE WHEN pg_catalog.length(given) > 60 THEN '...' ELSE given END
+        );
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed._turned(text, regtype, text) IS 'internal: refuses a text that stands before the table';
 
 -- Says when the statement that calls it was planned, for an immutable function is evaluated then: see pgembed.planner.facts.
 CREATE OR REPLACE FUNCTION pgembed._planned()
@@ -350,6 +369,23 @@ $$;
 COMMENT ON FUNCTION pgembed.search(text, text, int, text, jsonb, name, float8, float8, boolean, text) IS
     'refused, with a hint: the table is named by its row type, NULL::product';
 
+CREATE OR REPLACE FUNCTION pgembed.search(
+    given text, row_type anyelement, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
+    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false,
+    consistency text DEFAULT 'any'
+)
+RETURNS TABLE (item anyelement, distance float8, rank int, chunk text, start_char int, end_char int)
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+AS $$
+BEGIN
+    PERFORM pgembed._turned(given, pg_catalog.pg_typeof(row_type), 'search');
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed.search(text, anyelement, int, text, jsonb, name, float8, float8, boolean, text) IS
+    'refused, with a hint: the table comes first';
+
 CREATE OR REPLACE FUNCTION pgembed.search_like(
     of text, key text, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
     column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false,
@@ -366,3 +402,20 @@ $$;
 
 COMMENT ON FUNCTION pgembed.search_like(text, text, int, text, jsonb, name, float8, float8, boolean, text) IS
     'refused, with a hint: the table is named by its row type, NULL::product';
+
+CREATE OR REPLACE FUNCTION pgembed.search_like(
+    given text, row_type anyelement, k int DEFAULT 10, filter text DEFAULT NULL, params jsonb DEFAULT NULL,
+    column_name name DEFAULT NULL, max_distance float8 DEFAULT NULL, recall float8 DEFAULT NULL, exact boolean DEFAULT false,
+    consistency text DEFAULT 'any'
+)
+RETURNS TABLE (item anyelement, distance float8, rank int, chunk text, start_char int, end_char int)
+LANGUAGE plpgsql
+STABLE PARALLEL UNSAFE
+AS $$
+BEGIN
+    PERFORM pgembed._turned(given, pg_catalog.pg_typeof(row_type), 'search_like');
+END;
+$$;
+
+COMMENT ON FUNCTION pgembed.search_like(text, anyelement, int, text, jsonb, name, float8, float8, boolean, text) IS
+    'refused, with a hint: the table comes first';

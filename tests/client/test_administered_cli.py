@@ -104,6 +104,12 @@ def test_a_worker_works_on_the_keepers_tables(place: Place) -> None:
             "permission denied for function register_model",
             f'An administrator can do it, or allow it: GRANT EXECUTE ON FUNCTION pgembed.register_model TO "{KEEPER}".',
         ),
+        (
+            ("model", "distill", "d", "--from", "all-minilm-l6-v2", "--corpus", "public.alien.name"),
+            "permission denied for table alien",
+            f'Whoever owns the table can GRANT the right to "{KEEPER}".',
+        ),
+        (("demo",), "permission denied for database", f'Whoever owns the database can GRANT the right to "{KEEPER}".'),
         (("install",), "is not a superuser", "Name one in the URL"),
         (("embedding", "drop", "alien"), "must be owner of table", 'Its owner is the role "postgres"'),
         (("embedding", "refresh", "alien"), "must be owner of table", 'Its owner is the role "postgres"'),

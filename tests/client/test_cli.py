@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import COMMANDS, Run
 from psycopg import conninfo
-from support import Connection
+from support import Connection, MakeRole
 
 from pgembed.cli import codec as codec_commands
 from pgembed.cli import embedding, model, program, showing
@@ -32,6 +32,9 @@ def test_every_command_has_help_with_an_example_that_its_parser_takes(run: Run, 
             options, others = program.make_parser().parse_known_args(given)
             assert others == [] or words == ("server", "psql")
             assert options.action == parser.get_default("action")
+    for group in {words[:1] for words in COMMANDS if len(words) > 1}:
+        examples = re.findall(r"^  pgembed (\w+ [\w-]+)", run(*group, "--help").out, re.MULTILINE)
+        assert examples == [" ".join(words) for words in COMMANDS if words[:1] == group]
 
 
 def test_what_is_known_here_is_what_the_rooms_know() -> None:
@@ -99,7 +102,9 @@ def test_a_database_is_named_anywhere(words: list[str], url: str | None, rest: d
         (("search", "t"), "TEXT"),
         (("search", "one", "two", "three"), "one word is too many"),
         (("status", "--url", "service=x", "service=y"), "named twice"),
-        (("status", "--jsn"), "unrecognized arguments: --jsn"),
+        (("embedding", "alter", "t", "--column", "c"), "nothing is to be changed: say --source"),
+        (("status", "--jsn"), "pgembed status: unrecognized arguments: --jsn; is it --json?\nhint: pgembed status --help"),
+        (("search", "t", "a\udcff"), "a word is not in UTF-8: 'a\\udcff'"),
         (("codec", "train", "n", "t", "zip"), "METHOD"),
     ],
 )
@@ -162,6 +167,51 @@ def test_without_a_connection_no_traceback_is_shown(run: Run) -> None:
     assert run("doctor", "postgresql://localhost:1/none").status == 1
 
 
+def test_where_a_password_is_missing_or_wrong_the_hint_says_where_it_goes(
+    run: Run, url: str, db: Connection, make_role: MakeRole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSFILE", "/nowhere")
+    role = make_role("guest")
+    db.execute(f"ALTER ROLE {role} LOGIN PASSWORD 'open sesame'")
+    guest = conninfo.make_conninfo(url, user=role)
+    for secret in ("", "wrong"):
+        monkeypatch.setenv("PGPASSWORD", secret)
+        for words in (("status",), ("doctor",), ("demo",), ("install",), ("worker", "--once")):
+            said = run(*words, "--url", guest)
+            assert said.status == 1
+            assert "The server wants a password: ~/.pgpass, PGPASSWORD or the URL" in said.err + said.out, (words, said)
+    monkeypatch.setenv("PGPASSWORD", "open sesame")
+    assert run("status", "--url", guest).status == 0
+
+
+def test_an_older_extension_is_told(run: Run, url: str, db: Connection) -> None:
+    db.execute("ALTER EXTENSION pgembed DROP VIEW pgembed.progress; DROP VIEW pgembed.progress")
+    assert "hint" not in run("status", url).err
+    db.execute("UPDATE pg_extension SET extversion = '0.0.1' WHERE extname = 'pgembed'")
+    said = run("status", url)
+    assert said.status == 1
+    assert "hint: The database has pgembed 0.0.1, this command is of" in said.err
+    assert "ALTER EXTENSION pgembed UPDATE" in said.err
+
+
+def test_an_empty_name_of_a_database_is_refused(run: Run) -> None:
+    """A variable that is not set: the private server's database is not meant."""
+    for words in (("status", "--url", ""), ("status", " "), ("embedding", "drop", "thing", "--url="), ("model", "list", "-d", "")):
+        said = run(*words)
+        assert (said.status, "the name of the database is empty" in said.err) == (2, True), words
+
+
+def test_the_clients_encoding_changes_nothing(run: Run, url: str, db: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    db.execute('ALTER TABLE thing RENAME name TO "Größe"; UPDATE thing SET "Größe" = \'Zelt für 2 ⛺\' WHERE id = 1')
+    db.execute("SELECT pgembed.drop_embedding('thing'); SELECT pgembed.add_embedding('thing', '\"Größe\"', sync => 'manual')")
+    db.execute("CALL pgembed.refresh('thing')")
+    usual = run("search", url, "thing", "Zelt für zwei", "--json").out
+    for encoding in ("LATIN1", "SQL_ASCII"):
+        monkeypatch.setenv("PGCLIENTENCODING", encoding)
+        assert run("search", url, "thing", "Zelt für zwei", "--json").out == usual
+    assert "für 2 ⛺" in usual
+
+
 def test_errors_of_the_server_are_told_with_hint_and_on_demand_sqlstate(run: Run, url: str) -> None:
     said = run("search", url, "thing", "x")  # a column of vectors of nobody knows which model
     assert (said.status, said.out) == (1, "")
@@ -218,6 +268,32 @@ def test_search_finds_prints_and_says_where_nothing_is_found(run: Run, url: str,
     assert isinstance(json.loads(said.out), list)
 
 
+def test_a_search_prints_columns_of_any_name_and_kind(run: Run, url: str, db: Connection) -> None:
+    db.execute('CREATE TABLE odd (id int PRIMARY KEY, rank int, distance text, chunk text, ok bool, j jsonb, d float8, "A b" text)')
+    db.execute("INSERT INTO odd VALUES (1, 77, 'far', 'c', true, '{\"ä\": [1, null]}', 1e-5, E'\\x1b[31mtent')")
+    db.execute("SELECT pgembed.add_embedding('odd', '\"A b\"', sync => 'manual')")
+    assert (run("search", url, "odd", "x").out, run("search", url, "odd", "x", "--json").out) == ("", "[]\n")
+    db.execute("CALL pgembed.refresh('odd')")
+    (row,) = json.loads(run("search", url, "odd", "tent", "--json").out)
+    assert (row["rank"], row["item.rank"], row["item.distance"], row["item.chunk"]) == (1, 77, "far", "c")
+    said = run("search", url, "odd", "tent", "--columns", "ok, j,d,A b").out
+    assert re.split("  +", said.splitlines()[1])[2:] == ["t", '{"ä": [1, null]}', "1e-05", "\\x1b[31mtent"]
+    said = run("search", url, "odd", "tent", "--columns", "okay", "-v")
+    assert said.err.splitlines()[0] == 'pgembed: table public.odd has no column "okay"'
+    assert said.err.splitlines()[1].startswith("hint: It has: id, rank, distance")
+    assert "hint: Write it as schema.table" in run("search", url, "Some Table", "tent").err
+    assert "double quotes" in run("search", url, "Some Table", "tent").err
+
+
+def test_columns_of_a_table_are_aligned_as_a_terminal_has_them() -> None:
+    lines = showing.table([["日本語", "x"], ["a", "x"], ["e\u0301⛺", "x"]])
+    assert lines == ["日本語  x", "a       x", "e\u0301⛺     x"]
+    assert [showing._cut("日本語", most) for most in (6, 5, 4)] == ["日本語", "日本…", "日…"]
+    assert [showing.cell(each) for each in (True, 0.0, 0.00012, 1234.5678, b"\x01", {"a": False}, None)] == [
+        *("t", "0.000", "0.00012", "1234.568", "\\x01", '{"a": false}', "")
+    ]
+
+
 def test_linkers_are_created_used_and_dropped(run: Run, url: str, db: Connection) -> None:
     db.execute("UPDATE thing SET name = (ARRAY['Acme Tools', 'Fulmar Bank', 'Egret Airlines'])[id]")
     assert run("linker", "create", url, "thing", "thing", "--names", "name").out == "thing: created\n"
@@ -260,6 +336,12 @@ def test_doctor_and_version(run: Run, url: str) -> None:
     checks = json.loads(run("doctor", url, "--json").out)
     assert {"subject", "found", "remedy"} == set(checks[0])
     assert "extension" in [check["subject"] for check in checks]
+
+
+def test_the_doctor_looks_into_the_database_that_variables_name(run: Run, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, variable in (("host", "PGHOST"), ("port", "PGPORT"), ("user", "PGUSER"), ("dbname", "PGDATABASE")):
+        monkeypatch.setenv(variable, str(conninfo.conninfo_to_dict(url)[name]))
+    assert "extension" in [check["subject"] for check in json.loads(run("doctor", "--json").out)]
 
 
 def test_values_in_json_are_what_they_are() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import psycopg
@@ -11,7 +12,8 @@ import pytest
 from psycopg import conninfo
 from support import Connect, Connection
 
-from pgembed import cli
+from pgembed import cli, clientdb
+from pgembed.cli import progressing
 
 
 class Said(NamedTuple):
@@ -58,6 +60,11 @@ def codes(db: Connection) -> list[tuple[object, ...]]:
 
 def test_a_codec_is_trained_added_listed_and_dropped(db: Connection, run: Run) -> None:
     assert run("list").out.split()[:2] == ["NAME", "METHOD"]
+    assert run("train", "p_bad", "dot", "sign", "--no-measure").status == 0
+    said = run("add", "dot", "p_bad", "--covering", "place,nowhere")
+    assert (said.status, "hint: It has: " in said.err) == (1, True)
+    assert codes(db) == [], "nothing is half made"
+    assert run("drop", "p_bad").status == 0
     said = run("train", "p_sign", "dot", "sign", "--centered", "--no-measure")
     assert (said.status, said.out) == (0, "p_sign: trained\n"), said.err
     assert db.execute("SELECT options->>'centered' FROM pgembed.codecs").fetchone() == ("true",)
@@ -75,6 +82,25 @@ def test_a_codec_is_trained_added_listed_and_dropped(db: Connection, run: Run) -
     assert (said.status, said.out) == (0, "public.dot.p_sign: dropped\np_sign: dropped\n"), said.err
     assert codes(db) == []
     assert db.execute("SELECT count(*) FROM pgembed.codecs").fetchone() == (0,)
+
+
+def test_long_calls_are_followed_by_a_bar(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is drawn on terminals only; what the server tells then goes above it."""
+    followed = []
+
+    @contextmanager
+    def bar(session: clientdb.Session, url: str) -> Iterator[None]:
+        said: list[str] = []
+        session.say = said.append
+        yield
+        followed.append(said)
+
+    monkeypatch.setattr(progressing, "bar", bar)
+    assert run("train", "p_sign", "dot", "sign", "--no-measure").err == ""
+    assert run("add", "dot", "p_sign").err == ""
+    assert run("retrain", "p_sign", "--drop-old").err == ""
+    assert run("recommend", "dot").err == ""
+    assert [bool(said) for said in followed] == [True] * 4, followed
 
 
 def test_add_goes_on_where_it_was_interrupted(db: Connection, run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -47,6 +48,36 @@ def test_a_closed_pipe_is_silent() -> None:
     os.close(reading)
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (141, "")
+
+
+def test_what_cannot_be_printed_is_told(url: str) -> None:
+    for words in (("embedding", "list", url), ("embedding", "list", url, "--json"), ("--help",)):
+        with Path("/dev/full").open("w") as full:
+            process = start(*words, stdout=full, stderr=subprocess.PIPE)
+            _, err = process.communicate(timeout=30)
+        assert (process.returncode, err) == (1, "pgembed: No space left on device\n")
+        command = [sys.executable, "-P", "-m", "pgembed.cli", *words]
+        ran = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], capture_output=True, text=True, check=False)
+        assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_locale_without_letters_beyond_ascii(url: str, db: Connection) -> None:
+    db.execute("CREATE TABLE zelt (id int PRIMARY KEY, name text); INSERT INTO zelt VALUES (1, 'für zwei ⛺')")
+    db.execute("SELECT pgembed.add_embedding('zelt', 'name', sync => 'manual')")
+    db.execute("CALL pgembed.refresh('zelt')")
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": ""}
+    distances = set()
+    for changes in (plain, plain | {"PYTHONIOENCODING": "latin-1"}, dict(os.environ) | {"PYTHONUTF8": "1"}):
+        process = start("search", url, "zelt", "für zwei", "--json", env=changes, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = process.communicate(timeout=30)
+        assert process.returncode == 0, err
+        (row,) = json.loads(out)
+        assert row["name"] == "für zwei ⛺"
+        distances.add(row["distance"])
+        process = start("search", url, "zelt", "für zwei", env=changes, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="latin-1")
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, "r zwei " in out) == (0, True), err
+    assert len(distances) == 1
 
 
 def test_a_bar_is_drawn_on_a_terminal_and_nowhere_else(url: str, db: Connection) -> None:

@@ -18,7 +18,7 @@ from support import Connect, Connection, MakeRole
 from pgembed import models
 from pgembed.models import adding
 from pgembed.testing import MODEL, write_model
-from pgembed.testing.databases import FORGET_FILES
+from pgembed.testing.databases import FORGET_FILES, Place
 
 ROOT = Path(__file__).resolve().parents[2]
 NOWHERE = "postgresql://nobody@/nothing?host=/nowhere"
@@ -77,7 +77,10 @@ def test_what_is_missing_is_said(server_url: str, tmp_path: Path) -> None:
     ran = run(tmp_path, url=NOWHERE)
     assert ran.returncode == 1
     assert "the server for tests can't be reached" in ran.stdout
-    assert "HINT: PGEMBED_URL and --pgembed-url name it." in ran.stdout
+    assert "HINT: PGEMBED_URL and --pgembed-url name it: a URL" in ran.stdout
+    ran = run(tmp_path, "--pgembed-url=shop", url=None)
+    assert 'the server for tests can\'t be reached: missing "=" after "shop"' in ran.stdout
+    assert "conninfo.py" not in ran.stdout
     (tmp_path / "pytest.ini").write_text("[pytest]\npgembed_load = missing.sql\n")
     before = databases(server_url)
     ran = run(tmp_path, url=server_url)
@@ -90,6 +93,14 @@ def test_what_is_missing_is_said(server_url: str, tmp_path: Path) -> None:
     ran = run(tmp_path, url=None, PYTHONPATH=str(tmp_path))
     assert "no private server for tests: no PostgreSQL 1" in ran.stdout, ran.stdout
     assert "HINT: Run docker/install. Or name a server that has pgembed: PGEMBED_URL" in ran.stdout
+
+
+def test_what_else_the_url_says_holds(server_url: str) -> None:
+    """A blank in it too, which libpq takes as %20 only."""
+    place = Place.of(make_conninfo(server_url, options="-c work_mem=9MB", application_name="a + b"))
+    with psycopg.connect(place.url(place.database)) as connection:
+        asked = connection.execute("SELECT current_setting('work_mem'), current_setting('application_name')")
+        assert asked.fetchone() == ("9MB", "a + b")
 
 
 def test_unused_it_costs_nothing(tmp_path: Path) -> None:

@@ -206,6 +206,54 @@ def test_copy_of_arrays(trained: Connection) -> None:
     assert np.array_equal(np.array(found), codes)
 
 
+@FORMATS
+def test_copy_of_vectors(trained: Connection, binary: bool) -> None:
+    form = "BINARY" if binary else "TEXT"
+    given = np.array([[1, 2, 3], [0.5, -1, 0]])
+    rows: list[Any] = [
+        (1, given[0], given[0].astype(np.float16)),
+        (2, given[1].astype(np.float32), given[1]),
+        (3, Vector([1, 2, 3]), HalfVector([1, 2, 3])),
+        (4, None, [0.5, -1, 0]),
+        (5, given[1], None),
+    ]
+    with trained.cursor() as cursor:
+        as_numpy(cursor)
+        with cursor.copy(f"COPY item (id, v, h) FROM STDIN WITH (FORMAT {form})") as copy:
+            copy.set_types(["int4", "vector", "halfvec"])
+            for row in rows:
+                copy.write_row(row)
+        found = cursor.execute("SELECT v, h FROM item ORDER BY id").fetchall()
+        assert [[None if each is None else each.tolist() for each in row] for row in found] == [
+            *([[*given[number]], [*given[number]]] for number in (0, 1, 0)),
+            [None, [*given[1]]],
+            [[*given[1]], None],
+        ]
+
+
+def test_a_halfvec_of_two_dimensions(trained: Connection) -> None:
+    def write() -> None:
+        with cursor.copy("COPY item (id, h) FROM STDIN WITH (FORMAT BINARY)") as copy:
+            copy.set_types(["int4", "halfvec"])
+            copy.write_row((1, np.zeros((2, 3))))
+
+    with trained.cursor() as cursor:
+        as_numpy(cursor)
+        with pytest.raises(errors.DatatypeMismatch, match="must be an array with one dimension, not 2"):
+            write()
+
+
+def test_arrays_are_what_they_are_after_the_connection_has_written_one(trained: Connection) -> None:
+    """pgvector's registration takes every array for a vector, and psycopg keeps by the class what it has found by its name."""
+    arrays = [np.ones(3, np.float32), np.array([True, False, True]), np.array([1, 2], np.uint8), np.ones(3, np.float16)]
+    asked = "SELECT pg_typeof(%s)::text, pg_typeof(%s)::text, pg_typeof(%s)::text, pg_typeof(%s)::text"
+    assert trained.execute(asked, arrays).fetchone() == ("vector",) * 4
+    with trained.cursor() as cursor:
+        cursor.execute(asked, arrays)
+        as_numpy(cursor)
+        assert cursor.execute(asked, arrays).fetchone() == ("vector", "pgembed.binvec", "bytea", "halfvec")
+
+
 def test_pipelines_server_cursors_and_row_factories(trained: Connection) -> None:
     with trained.pipeline():
         for i in range(50):
@@ -369,6 +417,7 @@ def test_wrong_values(trained: Connection, binary: bool, name: str, value: Any, 
     ("code", "length", "error", "message"),
     [
         (b"\x0f\x50", 17, errors.InvalidParameter, "2 bytes are no code of 17 bits, which has 3"),
+        (b"", -3, errors.InvalidParameter, "0 bytes are no code of -3 bits"),
         (b"\x0f\x58", 12, errors.InvalidParameter, "after bit 12"),
         ("01", None, errors.DatatypeMismatch, "not str"),
     ],

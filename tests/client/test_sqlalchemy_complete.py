@@ -46,7 +46,9 @@ def functions_of(db: psycopg.Connection[Any]) -> list[Any]:
         "  FROM unnest(coalesce(p.proallargtypes, p.proargtypes::oid[])) WITH ORDINALITY AS t (oid, place)),"
         " (SELECT array_agg(pg_get_function_arg_default(p.oid, i) ORDER BY i) FROM generate_series(1, p.pronargs) AS i),"
         " format_type(p.prorettype, NULL)"
-        " FROM pg_proc AS p WHERE p.pronamespace = 'pgembed'::regnamespace AND p.proname !~ '^_|^help$' ORDER BY p.proname, p.oid"
+        " FROM pg_proc AS p WHERE p.pronamespace = 'pgembed'::regnamespace AND p.proname !~ '^_|^help$'"
+        # forms that only tell how to write it
+        " AND obj_description(p.oid, 'pg_proc') NOT LIKE 'refused, %' ORDER BY p.proname, p.oid"
     ).fetchall()
 
 

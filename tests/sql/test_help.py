@@ -53,7 +53,7 @@ def test_there_is_help_on_everything_public(db: Connection) -> None:
     assert set(topics()) == public | {"tables"}
     for name, topic in topics().items():
         assert topic.example, name
-        assert set(topic.related) <= set(topics()) | {"status"} - {name}, name
+        assert set(topic.related) <= set(topics()) - {name}, name
         assert name == "tables" or re.search(rf"\bpgembed\.{name}\b", topic.example), f"{name} is not in its example"
 
 
@@ -77,6 +77,11 @@ def test_a_topic_tells_arguments_results_and_related(db: Connection) -> None:
         assert part in said
     assert told(db, " pgembed.Search(text) ") == lines
     assert "  pending" in "\n".join(told(db, "embeddings"))
+    for name, first in (("search", "a text"), ("embed", "of a text"), ("freshness", "from its vector"), ("distance", "of two rows")):
+        assert first in told(db, name)[1]
+        assert any(re.match(rf"  {name} .*{first}", line) for line in told(db)), name
+    for name in topics():
+        assert not [number for number, line in enumerate(told(db, name)) if line == told(db, name)[number - 1] == ""], name
     assert "CALL refresh(" in told(db, "refresh")
     assert any(line.startswith('  "precision"') for line in told(db, "link"))
 
@@ -95,7 +100,12 @@ def test_an_unknown_topic_names_those_like_it(db: Connection, refused: Refused) 
 def test_anybody_may_ask_for_help(db: Connection, make_role: MakeRole, as_role: AsRole) -> None:
     with as_role(db, make_role("anybody")):
         assert told(db, "doctor")
-        assert told(db)
+        assert not any("You may not" in line for line in told(db, "search"))
+        grants = [line for line in told(db, "register_model") if line.startswith("  GRANT ")]
+    assert [re.sub(r" TO .*anybody.*;", " TO anybody;", line) for line in grants] == [
+        "  GRANT EXECUTE ON FUNCTION pgembed.register_model TO anybody;"
+    ]
+    assert not any("You may not" in line for line in told(db, "register_model"))
 
 
 @pytest.mark.own_database

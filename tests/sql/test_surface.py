@@ -48,6 +48,7 @@ UNPINNED = {
     "semantic_join_into",
     "semantic_join_keys",
     "_no_row",  # finds a table as the caller does, to name it in a hint
+    "_turned",  # names it so
     "_plan_search",
     "_tell_shortage",
     "_embed_stale",  # the filter is asked here too

@@ -47,6 +47,10 @@ def test_a_table_of_labels_is_the_callers_own_and_refuses_wrong_places(things: C
     refused(things, "42710", "SELECT pgembed.create_link_labels('label', 'things')")
     refused(things, "42704", "SELECT pgembed.create_link_labels('other', 'nobody')", hint="pgembed.linkers")
     refused(things, "22004", "SELECT pgembed.create_link_labels(NULL, 'things')")
+    # a table of that name elsewhere in the path is in nobody's way, as for CREATE TABLE
+    things.execute("CREATE SCHEMA own; SET LOCAL search_path = own, public")
+    things.execute("SELECT pgembed.create_link_labels('label', 'things')")
+    assert things.execute("SELECT to_regclass('own.label') IS NOT NULL").fetchone() == (True,)
 
 
 def test_training_stores_a_model_raises_the_revision_and_tells(things: Connection, notices: Notices) -> None:

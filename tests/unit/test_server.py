@@ -82,6 +82,14 @@ def test_named_servers_have_folders_of_their_own(system: postgres.Postgres, tmp_
     assert server.Server(tmp_path, name="test", system=system).folder == tmp_path / "server-15-test"
 
 
+@pytest.mark.parametrize("name", ["../x", "a/../..", "..", "/tmp", "a b", "a\n"])
+def test_a_name_leads_nowhere(system: postgres.Postgres, tmp_path: Path, name: str) -> None:
+    """What it led to would be deleted by remove()."""
+    with pytest.raises(errors.InvalidParameter, match="invalid name of a server") as caught:
+        server.Server(tmp_path, name=name, system=system)
+    assert caught.value.hint == "A name has letters, digits, underscores and hyphens."
+
+
 def test_no_port_is_postgresqls_own_or_the_kernels() -> None:
     assert 5432 not in server.PORTS
     assert server.PORTS.stop <= 32768
