@@ -30,6 +30,7 @@ class Chapters:
         self.sample = sample
         self.facts: dict[str, Any] = {}
         self.points: list[searching.Point] = []
+        self._bytes: dict[str, float] = {}
         self.filters = 0
         self.left_out: list[str] = []
         self._sections: list[Section] = []
@@ -111,6 +112,13 @@ class Chapters:
         held = reading.vector_bytes(self._db, column, self.sample.held)
         if held and self.sample.held:
             bars.insert(1, (f"of it vectors of {column.name}, about", held, ""))
+        # by what reads them, of a row: '' are the vectors, the others indexes
+        if held and self.sample.held:
+            self._bytes[""] = held / self.sample.held
+        for what, size, _ in bars:
+            kind, _, index = what.partition(" ")
+            if kind == "index" and self.sample.held:
+                self._bytes[index] = self._bytes.get(index, 0) + size / self.sample.held
         section.heading("Sizes")
         if not bars:
             section.say("The table is empty, and has no index that takes any room.")
@@ -181,6 +189,29 @@ class Chapters:
                 )  # fmt: skip
             else:
                 section.pieces.append(behind)
+        self._footprints(section, known)
+
+    def _footprints(self, section: Section, known: list[tuple[str, str, dict[int, float], str, int]]) -> None:
+        """Recall against size, of codecs as they were trained and of what was measured now."""
+        codecs = [(name, size, recalls) for name, _, recalls, _, size in known if recalls]
+        ways: dict[str, list[searching.Point]] = {}
+        for point in self.points:
+            if point.index in self._bytes and point.recall is not None:
+                ways.setdefault(point.way, []).append(point)
+        sized = [(way, self._bytes[points[0].index or ""], points) for way, points in ways.items()]
+        if not sized:
+            return
+        rows: list[tuple[str, str, int, float | None]] = [
+            (name, f"{count} rescored", size, recall) for name, size, recalls in codecs for count, recall in recalls.items()
+        ]
+        rows += [(way, point.setting, round(size), point.recall) for way, size, points in sized for point in points]
+        table = page.table(("what is read", "setting", "bytes a row", "recall@10"), rows, "Bytes a row of what finds candidates")
+        behind = page.folded("Recall and size as a table", table)
+        section.heading("Recall and size")
+        self._plot(
+            section, "footprints", plots.footprints(codecs, sized, list(_RESCORED)), "Recall and size",
+            "What is read to find candidates, in bytes a row: a code, an index, or the vector itself. Upper left is best.", behind,
+        )  # fmt: skip
 
     def _calibrated(self) -> list[searching.Point]:
         rows = self._db.execute(

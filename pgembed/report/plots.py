@@ -148,6 +148,61 @@ def codecs(lines: Sequence[tuple[str, dict[int, float]]]) -> Figure:
     }
 
 
+def footprints(
+    codecs: Sequence[tuple[str, int, dict[int, float]]], ways: Sequence[tuple[str, float, Sequence[Point]]], rescored: Sequence[int]
+) -> Figure:
+    """Recall over the bytes a row of what is read to find candidates.
+
+    Args:
+        codecs: name, bytes of a code, and recall by the number rescored: a line through all codecs for each of these numbers.
+        ways: name, bytes a row, and what was measured with one setting each: a line upwards for each.
+        rescored: the numbers of which there may be recalls.
+    """
+    data: list[dict[str, Any]] = []
+    for number, size in enumerate(rescored):
+        kept = sorted((width, recalls[size], name) for name, width, recalls in codecs if size in recalls)
+        if kept:
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers" if len(kept) > 1 else "markers",
+                    "name": f"codes, {size} rescored",
+                    "x": [width for width, _, _ in kept],
+                    "y": [round(recall, 4) for _, recall, _ in kept],
+                    "text": [escaped(name) for _, _, name in kept],
+                    "marker": {"color": PALETTE[number % len(PALETTE)], "symbol": SIGNS[number % len(SIGNS)], "size": 9},
+                    "line": {"width": 1.5},
+                    "hovertemplate": f"%{{text}}, {size} rescored<br>recall@10 %{{y:.3f}}, %{{x:,.0f}} bytes a row<extra></extra>",
+                }
+            )
+    for number, (name, width, points) in enumerate(ways, len(rescored)):
+        known = [point for point in points if point.recall is not None]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if len(known) > 1 else "markers",
+                "name": name,
+                "x": [round(width, 1)] * len(known),
+                "y": [round(point.recall or 0.0, 4) for point in known],
+                "text": [escaped(point.setting) for point in known],
+                "marker": {"color": PALETTE[number % len(PALETTE)], "symbol": SIGNS[number % len(SIGNS)], "size": 9},
+                "line": {"width": 1.5},
+                "hovertemplate": f"{escaped(name)}<br>%{{text}}<br>recall@10 %{{y:.3f}}, %{{x:,.0f}} bytes a row<extra></extra>",
+            }
+        )
+    low = max(0.0, min((recall for trace in data for recall in trace["y"]), default=0.0) - 0.03)
+    return {
+        "data": data,
+        "layout": _layout(
+            "bytes a row (log scale)",
+            "recall@10",
+            xaxis=_logarithmic([width for trace in data for width in trace["x"]]),
+            yaxis={"range": [low, 1 + 0.04 * (1 - low)]},
+            showlegend=True,
+        ),
+    }
+
+
 def sizes(bars: Sequence[tuple[str, int]]) -> Figure:
     """Bytes, a bar each, in the unit that the largest is told in."""
     unit, name = next(

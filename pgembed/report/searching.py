@@ -49,6 +49,7 @@ class Point:
         recall: mean share of the true k nearest that is found; rows as near as the k-th count.
         milliseconds: the median.
         source: where it is known from: measured now, or measured by calibrate() or when the codec was trained, and when.
+        index: the index that is read; '' for the vectors themselves, None where it is the planner's choice, or codes are read.
     """
 
     way: str
@@ -57,6 +58,7 @@ class Point:
     milliseconds: float | None
     queries: int
     source: str = "measured now"
+    index: str | None = None
 
 
 @dataclass
@@ -145,7 +147,7 @@ def curves(db: PsycopgDatabase, column: Column, asked: NDArray[np.float32], word
         made.missing.append("No query could be compared with all rows in the time that was given.")
         return made
     texts = texts[: len(truth)]
-    made.points.append(Point("every row compared", "exact", 1.0, took, len(truth)))
+    made.points.append(Point("every row compared", "exact", 1.0, took, len(truth), index=""))
     say(f"compared {len(truth)} queries with all rows")
     for measured in (_index, _codes, _search):
         try:
@@ -237,7 +239,8 @@ def _index(
                 took.append(1000 * (time.perf_counter() - before))
                 recalls.append(true.recall([str(row["k"]) for row in rows]))
         name = "HNSW, plain SQL" if column.index_method == "hnsw" else "IVFFlat, plain SQL"
-        made.points.append(Point(name, f"{setting.split('.')[1]} = {size}", statistics.fmean(recalls), _median(took), len(recalls)))
+        said = f"{setting.split('.')[1]} = {size}"
+        made.points.append(Point(name, said, statistics.fmean(recalls), _median(took), len(recalls), index=column.index_name))
 
 
 def _codes(
@@ -255,13 +258,13 @@ def _codes(
     with db.connection.transaction():
         condition = Filter("(true)", "none")
         estimate = filters.estimate(db, column.table, condition.condition, None, held=facts.rows, code=code)
-        ways: list[tuple[Path, str, int | None]] = []
+        ways: list[tuple[Path, str, int | None, str | None]] = []
         if code.index_name is not None and code.index_method == "hnsw":
-            ways.append(("code", f"HNSW on codes of {code.codec.name}", 400))
+            ways.append(("code", f"HNSW on codes of {code.codec.name}", 400, code.index_name))
         ways.append(
-            ("covering", f"index-only scan of codes of {code.codec.name}", None)
+            ("covering", f"index-only scan of codes of {code.codec.name}", None, code.covering_index)
             if estimate.covered
-            else ("scan", f"scan of codes of {code.codec.name}", None)
+            else ("scan", f"scan of codes of {code.codec.name}", None, None)
         )
         places = {}
         names = [name for name, _ in column.table.keys]
@@ -273,7 +276,7 @@ def _codes(
         )
         places = {str(row["place"]): str(row["k"]) for row in keyed}
         with Runner(db, facts, asked, [None] * len(asked)) as runner:
-            for path, name, size in ways:
+            for path, name, size, index in ways:
                 cell = Cell(path, 0, condition, estimate, RESCORED, size)
                 if time.monotonic() > end:
                     made.missing.append(f"{name}: not measured, the time was over.")
@@ -288,7 +291,7 @@ def _codes(
                         for found, true in zip(lists, truth, strict=True)
                     )
                     took = [runner.milliseconds(cell, q, rescored) for q in range(min(LEAST_QUERIES, len(truth)))]
-                    made.points.append(Point(name, f"rescored = {rescored}", recall, _median(took), len(truth)))
+                    made.points.append(Point(name, f"rescored = {rescored}", recall, _median(took), len(truth), index=index))
 
 
 def _search(

@@ -144,6 +144,11 @@ def test_codes_and_chunks_have_a_page(db: Connection, server_url: str, tmp_path:
     scanned = [trace for trace in figures["curves"]["data"] if trace["name"].endswith("scan of codes of bits")]
     assert scanned
     assert scanned[0]["y"] == sorted(scanned[0]["y"])
+    # codes have a byte a row, and vectors of 8 numbers 40; the index is measured where it is used
+    widths = {trace["name"]: set(trace["x"]) for trace in figures["footprints"]["data"]}
+    assert widths["codes, 20 rescored"] == {1}
+    assert widths["every row compared"] == {40}
+    assert min(widths["HNSW, plain SQL"]) > 40
     made, page = write(url, "manual", tmp_path)
     assert made.sampled > 3
     assert f"{made.sampled} chunks by principal axes" in page

@@ -69,6 +69,8 @@ def test_figures_are_such_as_plotly_takes() -> None:
         plots.curves(points),
         plots.curves([]),
         plots.codecs([("c", {20: 0.9, 100: 1.0})]),
+        plots.footprints([("c", 48, {20: 0.9}), ("d", 24, {20: 0.8, 50: 0.9})], [("way", 1544.0, points[:2])], (20, 50)),
+        plots.footprints([], [("way", 1544.0, points[:1])], (20,)),
         plots.sizes([("table", 5_000_000)]),
         plots.filters(filtered),
         plots.freshness([line, line]),
