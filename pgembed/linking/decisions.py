@@ -115,7 +115,8 @@ PRONOUN = 1.0
 def untrained(pairs: Pairs, shares: Floats) -> Floats:
     """Probabilities of candidates, given their shares among those of their mention.
 
-    A row may be the best of those that there are and still not be meant: then it is called otherwise, and the text says nothing of it.
+    A row may be the best of those that there are and still not be meant: then it is called otherwise, and the text says nothing of it. So
+    each share counts by what speaks for its own row. That others are like it has made the share less already.
     """
     if not len(shares):
         return shares
@@ -123,10 +124,7 @@ def untrained(pairs: Pairs, shares: Floats) -> Floats:
     for name, weight in WEIGHTS.items():
         evidence += weight * np.nan_to_num(pairs.column(name)).astype(np.float64)
     evidence += PRONOUN * np.nan_to_num(pairs.column("first")).astype(np.float64) * (pairs.column("words") == 0)
-    # Of a mention the mean over its candidates, as far as each is meant: one of them exists.
-    n = int(pairs.mention[-1]) + 1
-    exists = np.bincount(pairs.mention, shares * probability(evidence), n)
-    return np.asarray(shares * exists[pairs.mention])
+    return np.asarray(shares * probability(evidence))
 
 
 def decide(score: Floats, anything: Floats, precision: float | None, knob: Knob) -> Ints:
