@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pgembed.cli import progressing
 from pgembed.cli.connecting import database, room
 from pgembed.cli.parsing import Action, Group, Parser, column_option, table_word
-from pgembed.cli.showing import show, show_parts, tell
+from pgembed.cli.showing import done, show, show_parts, tell
 
 if TYPE_CHECKING:
     from pgembed.clientdb import Session
@@ -55,10 +55,10 @@ def add_commands(commands: Group) -> None:
     """The verbs of ``pgembed codec``."""
     verbs = commands.group("codec", "codecs: list, train, recommend, add, retrain, check, drop")
 
-    def verb(name: str, action: Action, text: str, example: str | list[str], *, rows: bool = False) -> Parser:
-        return verbs.verb(name, action, text, example=example, database="", rows=rows)
+    def verb(name: str, action: Action, text: str, example: str | list[str]) -> Parser:
+        return verbs.verb(name, action, text, example=example, database="", json=True)
 
-    verb("list", _list, "list the codecs of a database, and the columns of codes", "codec list service=shop --json", rows=True)
+    verb("list", _list, "list the codecs of a database, and the columns of codes", "codec list service=shop --json")
 
     train = verb("train", _train, "train a codec on an embedded column", "codec train product_sign product sign --centered")
     train.add_argument("name", metavar="NAME", help="what it shall be called")
@@ -78,9 +78,7 @@ def add_commands(commands: Group) -> None:
     train.add_argument("--code-type", choices=("binvec", "bit"), metavar="TYPE", help="type of codes of bits: %(choices)s")
     train.add_argument("--no-measure", action="store_true", help="do not measure the recall")
 
-    recommend = verb(
-        "recommend", _recommend, "measure codecs on a column and recommend one", "codec recommend product --max-bytes 48", rows=True
-    )
+    recommend = verb("recommend", _recommend, "measure codecs on a column and recommend one", "codec recommend product --max-bytes 48")
     table_word(recommend)
     column_option(recommend)
     recommend.add_argument("--min-recall", type=float, metavar="SHARE", help="recall at 10 that is needed (default: 0.99)")
@@ -109,7 +107,7 @@ def add_commands(commands: Group) -> None:
     retrain.add_argument("--new-name", metavar="NAME", help="of the new one (default: NAME_2, ...)")
     retrain.add_argument("--drop-old", action="store_true", help="drop the old codes and the old codec at last")
 
-    check = verb("check", _check, "measure a codec again on the rows as they are", "codec check product_sign --json", rows=True)
+    check = verb("check", _check, "measure a codec again on the rows as they are", "codec check product_sign --json")
     check.add_argument("name", metavar="NAME", help="of the codec")
     check.add_argument("--queries", metavar="TABLE", help="a table of queries as users ask them")
     check.add_argument("--queries-column", metavar="COLUMN", help="its column of texts or vectors")
@@ -128,7 +126,7 @@ def _train(options: argparse.Namespace) -> None:
     given: dict[str, Any] = {name: getattr(options, name) for name in _OPTIONS}
     given |= {"name": options.name, "method": options.method, "column_name": options.column, "measure": not options.no_measure}
     room("codecdb").call(database(options), "train_codec", given, tell, table=options.table, follow=_bar(options))
-    print(f"{options.name}: trained")
+    done(options, options.name, "trained")
 
 
 def _recommend(options: argparse.Namespace) -> None:
@@ -144,16 +142,16 @@ def _recommend(options: argparse.Namespace) -> None:
 def _add(options: argparse.Namespace) -> None:
     covering = [name.strip() for name in options.covering.split(",")] if options.covering else None
     made = room("codecdb").add(database(options), options.table, options.codec, options.column, covering, tell, _bar(options))
-    print(_made(made))
+    _filled(options, made)
 
 
 def _retrain(options: argparse.Namespace) -> None:
     new, made = room("codecdb").retrain(database(options), options.name, options.new_name, options.drop_old, tell, _bar(options))
-    print(f"{new}: trained")
+    done(options, new, "trained")
     for each in made:
-        print(_made(each))
+        _filled(options, each)
     if options.drop_old:
-        print(f"{options.name}: dropped")
+        done(options, options.name, "dropped")
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -163,13 +161,14 @@ def _check(options: argparse.Namespace) -> None:
 
 def _drop(options: argparse.Namespace) -> None:
     for column in room("codecdb").drop(database(options), options.name, options.codes, tell):
-        print(f"{column}: dropped")
-    print(f"{options.name}: dropped")
+        done(options, column, "dropped")
+    done(options, options.name, "dropped")
 
 
 def _bar(options: argparse.Namespace) -> Callable[[Session], AbstractContextManager[None]]:
     return lambda session: progressing.bar(session, database(options))
 
 
-def _made(made: Any) -> str:
-    return f"{made.table}.{made.column}: filled, indexes of {made.index_bytes / 1e6:.1f} MB"
+def _filled(options: argparse.Namespace, made: Any) -> None:
+    size = made.index_bytes
+    done(options, f"{made.table}.{made.column}", "filled", f"filled, indexes of {size / 1e6:.1f} MB", index_bytes=size)

@@ -6,7 +6,7 @@ import argparse
 
 from pgembed.cli import connecting, progressing
 from pgembed.cli.parsing import Action, Group, Parser, column_option, given, table_word
-from pgembed.cli.showing import show
+from pgembed.cli.showing import done, show
 
 _FIELDS = ("table_name", "column_name", "model", "rows", "fresh", "stale", "pending", "failed", "metric", "sync", "source")
 _SYNC, _METRICS, _BY_HAND = ("auto", "immediate", "queued", "manual"), ("cosine", "l2", "inner_product"), ("mark", "refuse")
@@ -16,13 +16,13 @@ def add_commands(commands: Group) -> None:
     """The verbs of ``pgembed embedding``."""
     verbs = commands.group("embedding", "embedded columns: list, add, adopt, refresh, alter, drop")
 
-    def verb(name: str, action: Action, text: str, example: str | list[str], *, rows: bool = False) -> Parser:
-        added = verbs.verb(name, action, text, example=example, database="", rows=rows)
+    def verb(name: str, action: Action, text: str, example: str | list[str]) -> Parser:
+        added = verbs.verb(name, action, text, example=example, database="", json=True)
         if name != "list":
             table_word(added)
         return added
 
-    verb("list", _list, "list the embedded columns of a database", "embedding list service=shop --json", rows=True)
+    verb("list", _list, "list the embedded columns of a database", "embedding list service=shop --json")
 
     add = verb(
         "add",
@@ -85,11 +85,11 @@ def _add(options: argparse.Namespace) -> None:
         session.as_caller()
         session.call("add_embedding", given(options, *names, target=table, column_name=options.column))
         column = options.column or "embedding"
-        print(f"{table}.{column}: added")
+        done(options, f"{table}.{column}", "added")
         if options.refresh:
             with progressing.bar(session, connecting.database(options)):
                 session.call("refresh", {"target": table, "column_name": column}, "CALL")
-            print(f"{table}.{column}: refreshed")
+            done(options, f"{table}.{column}", "refreshed")
 
 
 def _adopt(options: argparse.Namespace) -> None:
@@ -98,7 +98,7 @@ def _adopt(options: argparse.Namespace) -> None:
         table = session.table(options.table)
         session.as_caller()
         session.call("adopt_embedding", given(options, *names, target=table, column_name=options.column))
-        print(f"{table}.{options.column}: adopted")
+        done(options, f"{table}.{options.column}", "adopted")
 
 
 def _refresh(options: argparse.Namespace) -> None:
@@ -106,7 +106,7 @@ def _refresh(options: argparse.Namespace) -> None:
         table = session.table(options.table)
         session.as_caller()
         session.call("refresh", given(options, "batch_size", "build_index", "recheck", target=table, column_name=options.column), "CALL")
-    print(f"{table}: refreshed")
+    done(options, table, "refreshed")
 
 
 def _alter(options: argparse.Namespace) -> None:
@@ -117,11 +117,11 @@ def _alter(options: argparse.Namespace) -> None:
         table = session.table(options.table)
         session.as_caller()
         session.call("alter_embedding", given(options, *names, target=table, column_name=options.column))
-        print(f"{table}: altered")
+        done(options, table, "altered")
 
 
 def _drop(options: argparse.Namespace) -> None:
     with connecting.session(options) as session:
         table = session.table(options.table)
         session.call("drop_embedding", given(options, "keep_column", target=table, column_name=options.column))
-        print(f"{table}: dropped")
+        done(options, table, "dropped")

@@ -7,7 +7,7 @@ import argparse
 from pgembed.cli import connecting, progressing
 from pgembed.cli.parsing import Action, Group, Parser, given, table_word
 from pgembed.cli.private import NOT_THERE
-from pgembed.cli.showing import show, tell
+from pgembed.cli.showing import done, show, tell
 
 _FIELDS = ("name", "status", "targets", "names", "rows", "labels", "trained_at")
 _LINKS = ("mention", "decision", "score", "entity_table", "entity_key", "start_char", "end_char", "mention_type", "runner_up_key")
@@ -18,13 +18,13 @@ def add_commands(commands: Group) -> None:
     """The verbs of ``pgembed linker``."""
     verbs = commands.group("linker", "linkers: list, create, train, evaluate, link, link-table, drop")
 
-    def verb(name: str, action: Action, text: str, example: str | list[str], *, rows: bool = False) -> Parser:
-        added = verbs.verb(name, action, text, example=example, database="", rows=rows)
+    def verb(name: str, action: Action, text: str, example: str | list[str]) -> Parser:
+        added = verbs.verb(name, action, text, example=example, database="", json=True)
         if name != "list":
             added.add_argument("name", metavar="NAME", help="of the linker")
         return added
 
-    verb("list", _list, "list the linkers of a database, and what they need", "linker list service=shop", rows=True)
+    verb("list", _list, "list the linkers of a database, and what they need", "linker list service=shop")
 
     create = verb("create", _create, "declare how rows of a table are named in text", "linker create company company --aliases ticker")
     table_word(create)
@@ -43,16 +43,14 @@ def add_commands(commands: Group) -> None:
     train.add_argument("--labels", metavar="TABLE", help="made by pgembed.create_link_labels()")
     train.add_argument("--seed", type=int, metavar="N", help="the same one gives the same linker (default: 0)")
 
-    evaluate = verb(
-        "evaluate", _evaluate, "measure a linker on labels that it has not learned from", "linker evaluate company gold", rows=True
-    )
+    evaluate = verb("evaluate", _evaluate, "measure a linker on labels that it has not learned from", "linker evaluate company gold")
     evaluate.add_argument("gold", metavar="TABLE", help="labels as pgembed.create_link_labels() makes them")
     evaluate.add_argument("--find-mentions", action="store_true", default=None, help="let it find the places too")
     evaluate.add_argument("--target-precision", type=float, metavar="P", help="the precision that links are to have")
     evaluate.add_argument("--pronouns", action="store_true", default=None, help="link pronouns too")
     evaluate.add_argument("--seed", type=int, metavar="N", help="of the intervals (default: 0)")
 
-    link = verb("link", _link, "link the names in a text to rows", "linker link company 'Apple hired a chef.'", rows=True)
+    link = verb("link", _link, "link the names in a text to rows", "linker link company 'Apple hired a chef.'")
     link.add_argument("content", metavar="TEXT", help="the text")
     _filters(link)
 
@@ -91,14 +89,14 @@ def _create(options: argparse.Namespace) -> None:
         table = session.table(options.table)
         session.as_caller()
         session.call("create_linker", given(options, *names, target=table))
-    print(f"{options.name}: created")
+    done(options, options.name, "created")
 
 
 def _train(options: argparse.Namespace) -> None:
     with connecting.session(options) as session, progressing.bar(session, connecting.database(options)):
         labels = session.table(options.labels) if options.labels else None
         session.call("train_linker", given(options, "name", "seed", labels=labels), "CALL")
-    print(f"{options.name}: trained")
+    done(options, options.name, "trained")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -124,10 +122,10 @@ def _link_table(options: argparse.Namespace) -> None:
         source = session.table(options.source)
         session.as_caller()
         session.call("link_table", given(options, *names, source=source, linker=options.name), "CALL")
-    print(f"{options.into}: links of {source}")
+    done(options, options.into, "linked", f"links of {source}", source=source)
 
 
 def _drop(options: argparse.Namespace) -> None:
     with connecting.session(options) as session:
         session.call("drop_linker", {"name": options.name})
-    print(f"{options.name}: dropped")
+    done(options, options.name, "dropped")

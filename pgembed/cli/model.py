@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pgembed import errors
 from pgembed.cli import connecting
 from pgembed.cli.parsing import Action, Group, Parser
-from pgembed.cli.showing import show_json, table, tell
+from pgembed.cli.showing import done, show_json, table, tell
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -33,12 +33,12 @@ def add_commands(commands: Group) -> None:
     """The verbs of ``pgembed model``."""
     verbs = commands.group("model", "models: list, show, add, remove, distill, bench")
 
-    def verb(name: str, action: Action, text: str, database: str | None, example: str | list[str], *, rows: bool = False) -> Parser:
-        return verbs.verb(name, action, text, example=example, database=database, rows=rows)
+    def verb(name: str, action: Action, text: str, database: str | None, example: str | list[str]) -> Parser:
+        return verbs.verb(name, action, text, example=example, database=database, json=True)
 
     knows = "list what this database knows: installed and registered models"
-    verb("list", _list, "list the installed models", knows, ["model list", "model list --url service=shop --json"], rows=True)
-    show = verb("show", _show, "say all about a model", "as this database knows it", "model show all-minilm-l6-v2 --json", rows=True)
+    verb("list", _list, "list the installed models", knows, ["model list", "model list --url service=shop --json"])
+    show = verb("show", _show, "say all about a model", "as this database knows it", "model show all-minilm-l6-v2 --json")
     show.add_argument("name", metavar="NAME")
 
     add = verb(
@@ -84,7 +84,6 @@ def add_commands(commands: Group) -> None:
         "make a fast static model of an installed one",
         "where the corpus is",
         "model distill fast --from all-minilm-l6-v2 --corpus product.description",
-        rows=True,
     )
     distill.add_argument("name", metavar="NAME", help="what it shall be called")
     distill.add_argument("--from", dest="teacher", required=True, metavar="MODEL", help="the model to learn from")
@@ -93,7 +92,7 @@ def add_commands(commands: Group) -> None:
 
     distill.add_argument("--new-revision", action="store_true", help=replacing)
 
-    bench = verb("bench", _bench, "measure an installed model on this machine", None, "model bench all-minilm-l6-v2 --json", rows=True)
+    bench = verb("bench", _bench, "measure an installed model on this machine", None, "model bench all-minilm-l6-v2 --json")
     bench.add_argument("name", metavar="NAME")
     bench.add_argument("--texts", type=int, metavar="N", help="how many (default: for some seconds)")
 
@@ -203,7 +202,9 @@ def _add(options: argparse.Namespace) -> None:
             sha256=options.sha256,
             report=tell,
         )
-    print(f"{info.name}: {info.kind}, {info.dim} dimensions, {info.precision}, revision {info.revision}, fingerprint {info.fingerprint}")
+    facts = {"kind": info.kind, "dim": info.dim, "weights": info.precision, "revision": info.revision, "fingerprint": info.fingerprint}
+    said = f"{info.kind}, {info.dim} dimensions, {info.precision}, revision {info.revision}, fingerprint {info.fingerprint}"
+    done(options, info.name, "installed", said, **facts)
 
 
 def _check_free(options: argparse.Namespace) -> None:
@@ -246,7 +247,8 @@ def _register(options: argparse.Namespace, source: str) -> None:
     }
     room = _database_room()
     url = connecting.database(options)
-    print(f"{options.name}: registered, fingerprint {room.register(url, arguments, tell)}")
+    fingerprint = room.register(url, arguments, tell)
+    done(options, options.name, "registered", f"registered, fingerprint {fingerprint}", fingerprint=fingerprint)
 
 
 def _without_probe(said: str | None) -> str | None:
@@ -288,7 +290,7 @@ def _remove(options: argparse.Namespace) -> None:
             )
     with _written():
         store.remove(store.models_dir(), options.name)
-    print(f"{options.name}: removed")
+    done(options, options.name, "removed")
 
 
 def _distill(options: argparse.Namespace) -> None:

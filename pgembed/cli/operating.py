@@ -25,7 +25,7 @@ def add_commands(commands: Group) -> None:
         "check the installation, and a database that is named, and say what is wrong",
         example=["doctor", "doctor service=shop --json"],
         database="it is checked too",
-        rows=True,
+        json=True,
     )
     demo = commands.verb(
         "demo",

@@ -111,7 +111,7 @@ class Group:
         *,
         example: str | Sequence[str],
         database: str | None = None,
-        rows: bool = False,
+        json: bool = False,
         plain: bool = False,
     ) -> Parser:
         """A command.
@@ -120,7 +120,7 @@ class Group:
             text: what it does, in a line.
             example: command lines, without ``pgembed``, as somebody types them.
             database: what it does with a database that is named; None where it takes none.
-            rows: whether it prints rows, which ``--json`` makes a document of.
+            json: whether it says its results as one document of JSON too.
             plain: no options but its own: what it does not know is another program's.
         """
         examples = [example] if isinstance(example, str) else example
@@ -134,7 +134,7 @@ class Group:
             parser.add_argument("database_word", metavar="URL", nargs="?", help=_URL)
             more = f"; {database}" if database else ""
             parser.add_argument("-d", "--url", "--database", metavar="URL", help=f"the same, anywhere{more}")
-        if rows:
+        if json:
             parser.add_argument("--json", action="store_true", help="print one JSON document")
         if not plain:
             parser.add_argument("-v", "--verbose", action="store_true", help="of an error tell the SQLSTATE too")

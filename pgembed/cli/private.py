@@ -21,8 +21,8 @@ def add_commands(commands: Group) -> None:
     """The verbs of ``pgembed server``."""
     verbs = commands.group("server", "a private PostgreSQL server with pgembed in it")
 
-    def verb(name: str, action: Action, text: str, example: str, *, rows: bool = False, plain: bool = False) -> Parser:
-        added = verbs.verb(name, action, text, example=example, rows=rows, plain=plain)
+    def verb(name: str, action: Action, text: str, example: str, *, json: bool = False, plain: bool = False) -> Parser:
+        added = verbs.verb(name, action, text, example=example, json=json, plain=plain)
         added.add_argument("--name", default="", help="which server, where there are several (default: the usual one)")
         return added
 
@@ -33,7 +33,7 @@ def add_commands(commands: Group) -> None:
         starting = verb(name, action, text, example)
         starting.add_argument("--throw-away", action="store_true", help="anew and empty, fast, not to survive a crash")
     verb("stop", _stop, "stop it", "server stop")
-    verb("status", _status, "say whether it runs, and where; status 3 if it does not", "server status --json", rows=True)
+    verb("status", _status, "say whether it runs, and where; status 3 if it does not", "server status --json", json=True)
     verb("remove", _remove, "stop it and delete it with all its data", "server remove --name trial")
     verb(
         "psql",

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pgembed import errors
 from pgembed.cli import codec, completion, embedding, linker, model, operating, private, report, searching, status, worker
 from pgembed.cli.parsing import EXIT_CODES, Action, Group, Parser
+from pgembed.cli.showing import show_json
 
 # Statuses: see parsing.EXIT_CODES.
 FAILED, INTERRUPTED, UNREAD = 1, 130, 141
@@ -37,9 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options, others = parser.parse_known_args(_utf8(parser, sys.argv[1:] if arguments is None else arguments))
             if others and options.action is not private.psql:
                 options.parser.unknown(others)
-            options.others = others
+            options.others, options.done = others, []
             action: Action = options.action
-            return action(options) or 0
+            try:
+                return action(options) or 0
+            finally:
+                if options.done:  # also where it went wrong later
+                    show_json(options.done)
         finally:
             sys.stdout.flush()  # here, where what it meets is told
     except errors.PgembedError as error:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from pgembed.cli import connecting
 from pgembed.cli.parsing import Group, column_option, table_word
+from pgembed.cli.showing import show_json
 
 
 def add_commands(commands: Group) -> None:
@@ -20,6 +21,7 @@ def add_commands(commands: Group) -> None:
         "write one page on an embedded column: recall, latency and size, freshness, a map of its rows",
         example="report service=shop product -o product.html --color-by category",
         database="",
+        json=True,
     )
     table_word(report, "target")
     report.add_argument("-o", "--output", default="report.html", metavar="FILE", help="the page to write (default: %(default)s)")
@@ -46,6 +48,9 @@ def _report(options: argparse.Namespace) -> None:
     made = room.write(connecting.database(options), options.target, column_name=options.column, output=options.output, say=say, **given)
     if shows:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    if options.json:
+        show_json(vars(made))
+        return
     print(made.path)
     for said in made.left_out:
         print(f"left out: {said}", file=sys.stderr)

@@ -35,7 +35,7 @@ def add_commands(commands: Group) -> None:
         "find the rows of a table that are nearest in meaning to a text",
         example=["search product 'something for rainy days' -k 5", "search product tent --filter 'price < 100' --columns id,name --json"],
         database="",
-        rows=True,
+        json=True,
     )
     table_word(search)
     search.add_argument("text", metavar="TEXT", help="what to look for")
@@ -55,7 +55,7 @@ def add_commands(commands: Group) -> None:
         "say which indexes would make searches of a table cheaper, and build them",
         example=["index product --filter \"category = 'tents'\"", "index product --build"],
         database="",
-        rows=True,
+        json=True,
     )
     table_word(index)
     column_option(index)

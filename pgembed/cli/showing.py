@@ -32,6 +32,19 @@ def show(options: argparse.Namespace, rows: Sequence[Mapping[str, Any]], fields:
         print_rows(rows, fields)
 
 
+def done(options: argparse.Namespace, name: str, what: str, said: str = "", **facts: Any) -> None:
+    """What a command has done to something: a line at once, or in JSON an object of the one array that `main` prints at the end.
+
+    Args:
+        what: in a word.
+        said: what the line says instead, where there are facts.
+    """
+    if options.json:
+        options.done.append({"name": name, "done": what, **facts})
+    else:
+        print(f"{name}: {said or what}")
+
+
 def show_parts(options: argparse.Namespace, parts: Mapping[str, tuple[Sequence[Mapping[str, Any]], tuple[str, ...]]]) -> None:
     """Several tables: in JSON an object with an array each; else one under the other, empty ones left out but for the first."""
     if options.json:

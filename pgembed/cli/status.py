@@ -22,7 +22,7 @@ def add_commands(commands: Group) -> None:
         "say how fresh the embedded columns of a database are, which workers it has, and how far long calls are",
         example=["status postgresql://localhost/shop", "status --json | jq '.embeddings[] | select(.pending > 0).table_name'"],
         database="",
-        rows=True,
+        json=True,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shlex
@@ -12,6 +13,7 @@ from commands import COMMANDS, Run
 from psycopg import conninfo
 from support import Connection, MakeRole
 
+from pgembed import errors
 from pgembed.cli import codec as codec_commands
 from pgembed.cli import embedding, model, program, showing
 
@@ -239,6 +241,33 @@ def test_embeddings_are_added_listed_refreshed_altered_and_dropped(run: Run, url
     assert run("status", url).status == 0
     assert run("embedding", "drop", url, "thing", "--column", "n").out == "public.thing: dropped\n"
     assert [row["column_name"] for row in json.loads(run("embedding", "list", url, "--json").out)] == ["e"]
+
+
+def test_what_changes_something_says_what_it_did_in_json_too(run: Run, url: str, db: Connection) -> None:
+    said = run("embedding", "add", url, "thing", "name", "--column", "n", "--sync", "manual", "--refresh", "--json")
+    assert json.loads(said.out) == [{"name": "public.thing.n", "done": "added"}, {"name": "public.thing.n", "done": "refreshed"}]
+    assert run("codec", "train", url, "c", "thing", "sign", "--column", "n", "--no-measure").status == 0
+    (made,) = json.loads(run("codec", "add", url, "thing", "c", "--json").out)
+    assert (made["name"], made["done"]) == ("public.thing.c", "filled")
+    assert made["index_bytes"] > 0
+    assert json.loads(run("codec", "drop", url, "c", "--codes", "--json").out) == [
+        {"name": "public.thing.c", "done": "dropped"},
+        {"name": "c", "done": "dropped"},
+    ]
+    told = {"worker", "demo", "install", "version", "completion", "server"}  # they print what is no document, or nothing
+    without = [words for words, parser in COMMANDS.items() if "--json" not in parser._option_string_actions]
+    assert {words[0] for words in without} == told
+
+
+def test_what_was_done_before_it_went_wrong_is_told_in_json_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(options: argparse.Namespace) -> None:
+        showing.done(options, "thing.n", "added")
+        raise errors.NotReady("no model is there", hint="Add one.")
+
+    monkeypatch.setattr(embedding, "_add", half)
+    said = run("embedding", "add", "thing", "name", "--json")
+    assert (said.status, json.loads(said.out)) == (1, [{"name": "thing.n", "done": "added"}])
+    assert "no model is there" in said.err
 
 
 def test_a_source_means_what_it_means_in_psql(run: Run, url: str, db: Connection) -> None:
