@@ -14,8 +14,8 @@ import numpy as np
 from pgembed.linking.contract import Bools, Floats, Ints
 from pgembed.linking.features import Pairs
 
-# Without a precision being asked for: what is clearly more likely right than wrong is linked; somebody looks at what is hardly so.
-LINK, REVIEW = 0.55, 0.5
+# Without a precision being asked for: what is more likely right than wrong is linked; somebody looks at what nearly is.
+LINK, REVIEW = 0.5, 0.45
 STEPS = 200  # thresholds of which the precision is kept
 Z = 1.645  # one-sided 95 %: the precision that is asked for is reached with that much certainty
 LEAST = 50  # links that a precision is read from

@@ -17,7 +17,7 @@ KINDS: tuple[Kind, ...] = ("name", "description", "demonstrative", "pronoun")
 LIKELY = 0.5  # probability from which something that means no row is a mention
 # Share of a proper name that the names in it have to cover. On WebNLG a single word that covers less is right in 11 % of the cases.
 LEAST_COVER = 0.5
-DOUBTFUL = 0.55  # judged: such a place is linked by nobody but labels, and somebody may look at it
+DOUBTFUL = 0.49  # judged: such a place is linked by nobody but labels, and somebody may look at it
 NAME, DESCRIPTION, DEMONSTRATIVE, PRONOUN = range(4)
 
 
