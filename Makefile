@@ -68,5 +68,5 @@ stop:  ## stop the private server
 clean:  ## delete the private servers with their data, and all that was installed for this checkout
 	@for folder in "$(PGEMBED_HOME)"/server-*-* "$(PGEMBED_HOME)"/server-*; do \
 		test ! -d "$$folder" || "$(venv)/pgembed" server remove --name "$$(basename "$$folder" | cut -s -d- -f3-)"; done
-	@rm -rf "$(PGEMBED_HOME)"/venv "$(PGEMBED_HOME)"/mypy-cache "$(PGEMBED_HOME)"/bench "$(PGEMBED_HOME)"/bench.png "$(PGEMBED_HOME)"/{postgresql-version,.lock}
+	@rm -rf "$(PGEMBED_HOME)"/venv "$(PGEMBED_HOME)"/mypy-cache "$(PGEMBED_HOME)"/sdists "$(PGEMBED_HOME)"/bench "$(PGEMBED_HOME)"/bench.png "$(PGEMBED_HOME)"/{postgresql-version,.lock}
 	@test ! -d "$(PGEMBED_HOME)" || rmdir --ignore-fail-on-non-empty "$(PGEMBED_HOME)"
