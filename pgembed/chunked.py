@@ -314,7 +314,7 @@ def replace(
     ]
     own = ["pg_catalog.int4[]", "pg_catalog.int4[]", "pg_catalog.int4[]", "pg_catalog.text[]", "pg_catalog.bytea[]"]
     every = ", ".join(f"pg_catalog.unnest(${position})" for position in range(1, len(described) + len(own) + 1))
-    cast = "" if column.type == "vector" else f"::{column.vector_schema}.{column.type}"
+    cast = column.from_vector
     for at in range(0, len(lines), PAGE):
         db.check_interrupts()
         db.execute(

@@ -230,6 +230,16 @@ class Column:
         return f"OPERATOR({self.vector_schema}.{OPERATORS[self.metric]})"
 
     @property
+    def to_vector(self) -> str:
+        """What stands behind its value to make it a `vector`: a cast, or nothing where it is one."""
+        return "" if self.type == "vector" else f"::{self.vector_schema}.vector"
+
+    @property
+    def from_vector(self) -> str:
+        """What stands behind a `vector` to make it of the column's type: a cast, or nothing."""
+        return "" if self.type == "vector" else f"::{self.vector_schema}.{self.type}"
+
+    @property
     def label(self) -> str:
         """The column in messages."""
         return f"{self.table.name}.{self.name}"

@@ -6,13 +6,13 @@ PostgreSQL's sense have. Whatever is read is read with the caller's rights.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
 from pgembed import vectors
-from pgembed.columns import Column, Table
+from pgembed.columns import Column
 from pgembed.database import Database
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def read_keyed(db: Database, column: Column) -> tuple[list[str], npt.NDArray[np.
     import numpy as np
 
     alias = column.table.alias
-    sent = f"{column.vector_schema}.vector_send({alias}.{column.sql}{_as_vector(column)})"
+    sent = f"{column.vector_schema}.vector_send({alias}.{column.sql}{column.to_vector})"
     page = max(1, min(PAGE, PAGE_BYTES // (4 * (column.dim or 2000))))
     pages = db.execute(
         "SELECT pg_catalog.array_agg(k) AS keys, pg_catalog.string_agg(b, ''::pg_catalog.bytea) AS sent"
@@ -73,7 +73,7 @@ def pages(
     # An error ends the transaction, or the savepoint, and the cursor with it.
     db.execute(
         f"DECLARE {cursor} NO SCROLL CURSOR FOR SELECT t.tableoid AS o, t.ctid::pg_catalog.text AS c,"
-        f" {column.vector_schema}.vector_send(t.{column.sql}{_as_vector(column)}) AS sent"
+        f" {column.vector_schema}.vector_send(t.{column.sql}{column.to_vector}) AS sent"
         f" FROM {column.table.sql} AS t{part} WHERE t.{column.sql} IS NOT NULL"
     )
     while found := db.execute(f"FETCH {size} FROM {cursor}"):
@@ -85,52 +85,3 @@ def pages(
 def _floats(sent: bytes, n: int) -> npt.NDArray[np.float32]:
     # four bytes of dimension and flags stand before each vector's floats
     return vectors.from_send_many(sent, n, (len(sent) // n - 4) // 4)
-
-
-def _as_vector(column: Column) -> str:
-    return "" if column.type == "vector" else f"::{column.vector_schema}.vector"
-
-
-def read_names(db: Database, table: Table, expression: str) -> tuple[Places, list[list[str | None]]]:
-    """An array of texts of every row: [] where it is NULL.
-
-    Args:
-        expression: SQL over the table's alias, of type text[].
-    """
-    found = db.execute(
-        f"SELECT {table.alias}.tableoid AS o, {table.alias}.ctid::pg_catalog.text AS c, {expression} AS x FROM {table.sql} AS {table.alias}"
-    )
-    return Places([row["o"] for row in found], [row["c"] for row in found]), [row["x"] or [] for row in found]
-
-
-def read_vectors_at(db: Database, column: Column, at: Places, positions: Sequence[int]) -> list[bytes | None]:
-    """What vector_send() makes of the vectors of some rows, in the order of the positions; None where a row has none."""
-    table = column.table
-    found = db.execute(
-        f"SELECT {column.vector_schema}.vector_send(t.{column.sql}{_as_vector(column)}) AS sent"
-        " FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2::pg_catalog.tid[])) WITH ORDINALITY AS p (o, c, position)"
-        f" LEFT JOIN {table.sql} AS t ON t.ctid OPERATOR(pg_catalog.=) p.c AND t.tableoid OPERATOR(pg_catalog.=) p.o ORDER BY p.position",
-        ["pg_catalog.oid[]", "pg_catalog.text[]"],
-        [[at.tables[i] for i in positions], [at.places[i] for i in positions]],
-    )
-    return [row["sent"] for row in found]
-
-
-def nearest(db: Database, column: Column, images: list[bytes], k: int) -> list[list[tuple[int, str]]]:
-    """Places of the k rows nearest to each vector, in the order of the vectors.
-
-    Args:
-        images: as `vectors.to_images` makes them.
-    """
-    cast = "" if column.type == "vector" else f"::{column.vector_schema}.{column.type}"
-    found = db.execute(
-        "SELECT q.position, n.o, n.c FROM pg_catalog.unnest($1) WITH ORDINALITY AS q (image, position)"
-        f" CROSS JOIN LATERAL (SELECT t.tableoid AS o, t.ctid::pg_catalog.text AS c FROM {column.table.sql} AS t"
-        f" WHERE t.{column.sql} IS NOT NULL ORDER BY t.{column.sql} {column.operator} pgembed._vector(q.image){cast} LIMIT $2) AS n",
-        ["pg_catalog.bytea[]", "pg_catalog.int4"],
-        [images, k],
-    )
-    places: list[list[tuple[int, str]]] = [[] for _ in images]
-    for row in found:
-        places[row["position"] - 1].append((row["o"], row["c"]))
-    return places

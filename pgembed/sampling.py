@@ -62,7 +62,7 @@ def vectors_of(db: Database, model: Model, where: Where, role: Role) -> NDArray[
                 hint="Name a column of text, which is embedded for this, or one embedded with the model that the basis is for.",
             )
         most = min(MOST_VECTORS, MOST_BYTES // (4 * model.info.dim))
-        as_vector = "" if column.type == "vector" else f"::{column.vector_schema}.vector"
+        as_vector = column.to_vector
         rows = _sample(db, found, column.name, f"{column.vector_schema}.vector_send(t.{column.sql}{as_vector})", most)
         made = [vectors.from_send(row) for row in rows]
         if not made:
@@ -88,7 +88,7 @@ def stored(db: Database, column: Column, most: int, seed: int = SEED) -> tuple[N
     with threads.signals_blocked():
         import numpy as np
 
-    vector = f"t.{column.sql}" if column.type == "vector" else f"t.{column.sql}::{column.vector_schema}.vector"
+    vector = f"t.{column.sql}{column.to_vector}"
     rows = f"FROM {column.place} AS t"
     held = int(db.execute(f"SELECT pg_catalog.count(t.{column.sql}) AS n {rows}")[0]["n"])
     if not held:

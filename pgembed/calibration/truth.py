@@ -153,7 +153,7 @@ def _pages(db: Database, column: Column, filters: list[Filter], size: int) -> An
     passes = " OPERATOR(pg_catalog.|) ".join(
         f"CASE WHEN {one.condition} THEN {1 << number}::pg_catalog.int8 ELSE 0::pg_catalog.int8 END" for number, one in enumerate(filters)
     )
-    cast = "" if column.type == "vector" else f"::{column.vector_schema}.vector"
+    cast = column.to_vector
     keys = [name for name, _ in column.table.keys] or ["tableoid", "ctid"]
     # an error ends the transaction, or the savepoint, and the cursor with it
     db.execute(

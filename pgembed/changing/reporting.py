@@ -213,7 +213,7 @@ def _recall(db: Database, column: Column, queries: NDArray[np.float32]) -> float
     """Share of the nearest that a scan of the column's index finds; None where there is none. Both answers are of one moment."""
     if column.index_name is None:
         return None
-    cast = "" if column.type == "vector" else f"::{column.vector_schema}.{column.type}"
+    cast = column.from_vector
     asked = f"t.{column.sql} {column.operator} pgembed._vector($1){cast}"
     if column.chunks is None:
         key = column.table.key_text("t")

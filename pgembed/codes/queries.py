@@ -66,7 +66,7 @@ def sample(db: Database, column: Column, dim: int, most: int, seed: int) -> tupl
         )
     share = _SURPLUS * most / held
     part = f" TABLESAMPLE BERNOULLI ({100 * share}) REPEATABLE ({seed})" if share < 1 else ""
-    cast = "" if column.type == "vector" else f"::{column.vector_schema}.vector"
+    cast = column.to_vector
     found = db.execute(
         "SELECT pg_catalog.array_agg(o) AS tables, pg_catalog.array_agg(c) AS places,"
         " pg_catalog.string_agg(b, ''::pg_catalog.bytea) AS sent"

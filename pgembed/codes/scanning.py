@@ -129,7 +129,7 @@ def nearest_of(db: Database, column: Column, places: list[str], query: bytes, k:
     Args:
         query: an image of a vector, as `vectors.to_image` makes it.
     """
-    alias, cast = column.table.alias, "" if column.type == "vector" else f"::{column.vector_schema}.{column.type}"
+    alias, cast = column.table.alias, column.from_vector
     order = ", ".join(f"{alias}.{name}" for name, _ in column.table.keys) or f"{alias}.tableoid, {alias}.ctid"
     found = db.execute(
         f"SELECT {column.table.key_text(alias)} AS key, {alias}.{column.sql} {column.operator}"

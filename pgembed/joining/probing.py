@@ -80,7 +80,7 @@ def _asked(db: Database, statement: str, chunk: Chunk) -> list[Row]:
 
 def _questions(column: Column) -> str:
     """SQL of the left vectors, q.asked, with their positions from 1; each is made once, not for every row that it is compared with."""
-    cast = "" if column.type == "vector" else f"::{column.vector_schema}.{column.type}"
+    cast = column.from_vector
     return (
         f"(SELECT pgembed._vector(u.image){cast} AS asked, u.position"
         " FROM pg_catalog.unnest($1) WITH ORDINALITY AS u (image, position) OFFSET 0) AS q"

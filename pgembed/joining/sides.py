@@ -138,7 +138,7 @@ def look(db: Database, target: str | None, which: str, options: Options, form: F
         label, vector, text, chunks = column.label, None, None, _of_chunks(column, column.chunks, alias)
         words = words or _source_words(column, kinds, alias)
     elif column is not None:
-        label, vector, text = column.label, f"{alias}.{column.sql}{_as_vector(column)}", None
+        label, vector, text = column.label, f"{alias}.{column.sql}{column.to_vector}", None
         words = words or _source_words(column, kinds, alias)
     elif name is not None:
         _must_be_text(db, table, known, kinds, name, which)
@@ -279,10 +279,6 @@ def _must_be_text(db: Database, table: Table, known: Sequence[Column], kinds: di
 def _of_chunks(column: Column, chunks: Chunks, alias: str) -> str:
     """SQL of the vectors of a row's chunks, one behind the other; NULL where it has none."""
     lines = f"{alias}_chunk"
-    sent = f"{column.vector_schema}.vector_send({lines}.{column.sql}{_as_vector(column)})"
+    sent = f"{column.vector_schema}.vector_send({lines}.{column.sql}{column.to_vector})"
     of_row = chunks.of_row(lines, alias, [name for name, _ in column.table.keys])
     return f"(SELECT pg_catalog.string_agg({sent}, ''::pg_catalog.bytea) FROM {chunks.sql} AS {lines} WHERE {of_row})"
-
-
-def _as_vector(column: Column) -> str:
-    return "" if column.type == "vector" else f"::{column.vector_schema}.vector"

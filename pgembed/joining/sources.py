@@ -52,7 +52,7 @@ def table_place(alias: str) -> str:
 
 def of_column(column: Column, alias: str, *, where: str = "", group: str | None = None) -> Source:
     """The rows of a table by the vectors of an embedded column."""
-    cast = "" if column.type == "vector" else f"::{column.vector_schema}.vector"
+    cast = column.to_vector
     return Source(
         relation=column.table.sql,
         alias=alias,

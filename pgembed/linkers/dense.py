@@ -103,7 +103,7 @@ class ContextVectors:
             if not at:
                 continue
             found = self._db.execute(
-                f"SELECT w.place, {one.vector_schema}.vector_send(t.{one.sql}{_as_vector(one)}) AS sent"
+                f"SELECT w.place, {one.vector_schema}.vector_send(t.{one.sql}{one.to_vector}) AS sent"
                 f" FROM pg_catalog.unnest($1) WITH ORDINALITY AS w (k, place) JOIN {table.sql} AS t ON {table.key_matches('t', 'w.k')}"
                 f" WHERE t.{one.sql} IS NOT NULL",
                 ["pg_catalog.text[]"],
@@ -122,7 +122,7 @@ class ContextVectors:
         for number, one in self._columns.items():
             if one.index_method is None and sum(place[0] == number for place in self._known.places) > MOST_COMPARED:
                 continue
-            cast = "" if one.type == "vector" else f"::{one.vector_schema}.{one.type}"
+            cast = one.from_vector
             table = self._line.target(number).table
             found = self._db.execute(
                 "SELECT q.position, n.k FROM pg_catalog.unnest($1) WITH ORDINALITY AS q (image, position)"
@@ -136,7 +136,3 @@ class ContextVectors:
                 if at is not None:
                     near[row["position"] - 1].append(at)
         return near
-
-
-def _as_vector(column: Column) -> str:
-    return "" if column.type == "vector" else f"::{column.vector_schema}.vector"

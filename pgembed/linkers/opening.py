@@ -88,7 +88,7 @@ def open_linker(db: Database, name: str | None) -> Opened:
         Exception: PostgreSQL's own, where the caller may not read what the linker reads.
     """
     declared = _declared(db, name)
-    role = db.execute("SELECT current_user::pg_catalog.text AS role", keep=True)[0]["role"]
+    role = _role(db)
     # who sees all rows sees the same; what a policy shows, or a digest says, is one role's
     kept = _open.get((str(name), role)) or _open.get((str(name), ""))
     tables = ""
@@ -188,19 +188,9 @@ def _still(db: Database, line: Line, ways: dict[int, following.Way], kept: _Kept
     opened = kept.opened
     if any(rows.values()):
         touched = known.read(db, rows)
-        opened = replace(opened, linker=_changed(opened.linker, known, touched), allowed=known.allowed())
+        opened = replace(opened, linker=opened.linker.changed(known.knowledge(), touched), allowed=known.allowed())
     _open[(line.name, "" if kept.digest == "" else _role(db))] = _Kept(opened, kept.declared, kept.tables, kept.digest, applied)
     return opened
-
-
-def _changed(linker: Linker, known: Known, rows: list[int]) -> Linker:
-    """The linker with some rows changed; where it knows no way to change, compiled anew."""
-    knowledge = known.knowledge()
-    change = getattr(linker, "changed", None)
-    if change is None:
-        return Linker(knowledge, linker.dense, linker.model)
-    made: Linker = change(knowledge, rows)
-    return made
 
 
 def _role(db: Database) -> str:

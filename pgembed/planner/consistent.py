@@ -126,7 +126,7 @@ def embedded(column: Column, condition: str, places: Sequence[tuple[str, str]], 
     """
     table, alias = column.table, column.table.alias
     named = ", ".join(f"{alias}.{place} AS {name}" for name, place in places)
-    cast = f"::{column.vector_schema}.vector" + ("" if column.type == "vector" else f"::{column.vector_schema}.{column.type}")
+    cast = f"::{column.vector_schema}.vector" + column.from_vector
     measured = distance(f"{_NOW}.vector{cast}")
     near = f"\n    WHERE ({measured}) OPERATOR(pg_catalog.<=) $4" if bounded else ""
     return (

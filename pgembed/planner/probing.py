@@ -161,7 +161,7 @@ def nearest(facts: Facts, *, on_codes: bool) -> str:
         assert facts.code is not None
         return coded.distance(facts.code, column, masked=False)
     query = "pgembed._vector($2)"
-    cast = "" if column.type == "vector" else f"::{column.vector_schema}.{column.type}"
+    cast = column.from_vector
     return f"{column.table.alias}.{column.sql} {column.operator} {query}{cast}"
 
 

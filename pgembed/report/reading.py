@@ -202,7 +202,7 @@ def sample(db: Database, column: Column, most: int, seed: int, shown: list[Plain
 
 
 def _sent(column: Column, alias: str) -> str:
-    cast = "" if column.type == "vector" else f"::{column.vector_schema}.vector"
+    cast = column.to_vector
     return f"{column.vector_schema}.vector_send({alias}.{column.sql}{cast})"
 
 

@@ -164,7 +164,7 @@ def embeddings(db: Database, where: Place, *, with_texts: bool) -> tuple[Read, N
         kept = Read([read.keys[i] for i in filled], [read.texts[i] for i in filled], [])
         return kept, made[which] if which else np.empty((0, model.info.dim), dtype=np.float32), model
     column, table = where.embedded, where.table
-    cast = "" if column.type == "vector" else f"::{column.vector_schema}.vector"
+    cast = column.to_vector
     order = ", ".join(f"t.{key}" for key, _ in table.keys)
     page = max(1, min(rows.PAGE, rows.PAGE_BYTES // (4 * (column.dim or 2000))))
     pages = db.execute(

@@ -227,7 +227,7 @@ def _column(db: Database, found: Table, name: str | None, kinds: str) -> str:
 
 def _vectors(db: Database, column: Column, keys: list[str]) -> dict[str, bytes | None]:
     """What vector_send() makes of the vectors of the rows that have these keys."""
-    cast = "" if column.type == "vector" else f"::{column.vector_schema}.vector"
+    cast = column.to_vector
     with faults.keys_of(column.table.name), db.subtransaction():
         rows = db.execute(
             f"SELECT p.key, {column.vector_schema}.vector_send(t.{column.sql}{cast}) AS sent FROM pg_catalog.unnest($1) AS p (key)"

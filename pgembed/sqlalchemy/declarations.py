@@ -209,15 +209,6 @@ def statement_of(table: Table, column_name: str, declaration: Embedding, schema:
     return call("add_embedding", regclass(table, schema), said)
 
 
-def alter_statement_of(table: Table, column_name: str, changes: Mapping[str, Any], schema: str | None = None) -> Statement:
-    """``SELECT pgembed.alter_embedding(...)``.
-
-    Args:
-        changes: what becomes of `Embedding`'s attributes, by their names; what is not there stays.
-    """
-    return call("alter_embedding", regclass(table, schema), {"column_name": column_name, **changes})
-
-
 def drop_statement_of(table: Table, column_name: str, schema: str | None = None) -> Statement:
     """``SELECT pgembed.drop_embedding(...)``, which takes the column or the table of chunks along."""
     return call("drop_embedding", regclass(table, schema), {"column_name": column_name})

@@ -189,7 +189,7 @@ def _write_vectors(db: Database, column: Column, made: Sequence[Made]) -> list[i
     if not made:
         return []
     hashed = quote(str(column.hash_column))
-    cast = "" if column.type == "vector" else f"::{column.vector_schema}.{column.type}"
+    cast = column.from_vector
     done = evaluating.evaluate(
         db,
         column,
