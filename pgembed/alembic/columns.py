@@ -79,7 +79,7 @@ def conversion(copy: Copy, column: str, before: str, after: str) -> str | None:
 
 def definition(column: Column[Any], dialect: Dialect) -> str:
     """What follows a column's name in CREATE TABLE as far as it is compared: type, default or expression."""
-    compiler: Any = dialect.ddl_compiler(dialect, None)  # type: ignore[arg-type]
+    compiler: Any = dialect.ddl_compiler(dialect, None)  # type: ignore[arg-type]  # of no statement: it renders a part
     said = str(compiler.type_compiler.process(column.type, type_expression=column))
     default = column.server_default
     if isinstance(default, Computed):

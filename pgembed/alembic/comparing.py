@@ -35,10 +35,10 @@ _result: Any = getattr(alembic.util, "PriorityDispatchResult", None)
 
 
 def _registered(target: str, order: str, subgroup: str | None = None) -> Callable[[Any], Any]:
-    dispatch: Any = comparators.dispatch_for
+    dispatch: Callable[..., Callable[[Any], Any]] = comparators.dispatch_for
     if _priority is None:
-        return dispatch(target)  # type: ignore[no-any-return]
-    return dispatch(target, priority=_priority[order], subgroup=subgroup)  # type: ignore[no-any-return]
+        return dispatch(target)
+    return dispatch(target, priority=_priority[order], subgroup=subgroup)
 
 
 @_registered("schema", "FIRST")

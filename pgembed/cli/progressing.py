@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,7 @@ def bar(session: Session, url: str) -> Iterator[None]:
 class Bar:
     """A bar of tqdm's that starts anew with each call."""
 
-    def __init__(self, make: Callable[..., Any]) -> None:
+    def __init__(self, make: Any) -> None:
         self._make = make
         self._now: Any = None
         self._of: tuple[str, str] | None = None
@@ -80,7 +80,7 @@ class Bar:
 
     def write(self, line: str) -> None:
         """A line above the bar."""
-        self._make.write(f"pgembed: {line}", file=sys.stderr)  # type: ignore[attr-defined]
+        self._make.write(f"pgembed: {line}", file=sys.stderr)
 
     def close(self) -> None:
         """Take it away."""

@@ -106,8 +106,8 @@ def _binary_of(value: object) -> bytes:
         array: Any = value
         kind = array.dtype.char if array.ndim == 1 else ""
         if kind == "B":
-            packed = array.tobytes()
-            return (8 * len(packed)).to_bytes(_HEADER, "big") + packed  # type: ignore[no-any-return]
+            octets: bytes = array.tobytes()
+            return (8 * len(octets)).to_bytes(_HEADER, "big") + octets
         if kind == "?":
             import numpy as np
 

@@ -22,7 +22,7 @@ Source: TypeAlias = str | ColumnElement[Any] | Callable[..., Any]
 
 # Writes SQL that is sent as a value, or is put into a statement that is made for a driver as a whole: so with a paramstyle in which a
 # percent sign stands for itself.
-PLAIN_DIALECT: Any = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
+PLAIN_DIALECT: Any = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]  # SQLAlchemy has no types for it
 PLAIN_DIALECT._backslash_escapes = False  # SQLAlchemy 2.0 supposes them until it is told by a server
 
 
