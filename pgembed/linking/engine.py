@@ -82,6 +82,11 @@ class Ranked:
         at = np.minimum(at, len(self.row) - 1)
         return np.where(there, self.row[at], NIL), np.where(there, self.probability[at], 0.0)
 
+    def best_of(self, mention: int, k: int) -> range:
+        """Where the k best candidates of one mention stand."""
+        first = int(self.begin[mention])
+        return range(first, min(first + k, int(self.begin[mention + 1])))
+
 
 class Linker:
     """Links texts to the rows of a knowledge.
@@ -184,32 +189,55 @@ class Linker:
         return made
 
     def explain(
-        self, content: str, span: tuple[int, int], *, allowed: Bools | None = None, pronouns: bool = False, k: int = 5
-    ) -> list[tuple[int, float, list[Evidence]]]:
-        """Of one place its k best candidates with their probability and the reasons, the weightiest first.
+        self,
+        content: str,
+        spans: Sequence[tuple[int, int]],
+        *,
+        allowed: Bools | None = None,
+        pronouns: bool = False,
+        k: int = 5,
+        check: Check | None = None,
+    ) -> list[list[tuple[int, float, list[Evidence]]]]:
+        """Of each place its k best candidates with their probability and the reasons, the weightiest first.
 
         The other mentions of the text that support them are those that `link` would find.
+
+        Args:
+            spans: as of `link`.
+            check: called now and then; may raise.
         """
-        _places([content], [[span]])
-        place = span[0] - 1, span[1] - 1
+        _places([content], [spans])
+        asked = [(start - 1, end - 1) for start, end in spans]
+        if not asked:
+            return []
         found = self._detector.find([content], pronouns)
-        keep = found.take(np.flatnonzero((found.inside < 0) & ((found.end <= place[0]) | (found.start >= place[1]))))
-        spans = sorted({place, *zip(keep.start.tolist(), keep.end.tolist(), strict=True)})
-        start, end = (np.array(side, dtype=np.int64) for side in zip(*spans, strict=True))
-        mention = spans.index(place)
-        ranked = self._ranked([content], np.zeros(len(spans), np.int64), start, end, allowed)
-        first = int(ranked.begin[mention])
-        best = range(first, min(first + k, int(ranked.begin[mention + 1])))
+        taken = np.zeros(len(content) + 1, np.int64)  # of the characters before, those in places
+        for first, last in asked:
+            taken[first + 1 : last + 1] = 1
+        taken = np.cumsum(taken)
+        keep = found.take(np.flatnonzero((found.inside < 0) & (taken[found.start] == taken[found.end])))
+        every = sorted({*asked, *zip(keep.start.tolist(), keep.end.tolist(), strict=True)})
+        start, end = (np.array(side, dtype=np.int64) for side in zip(*every, strict=True))
+        ranked = self._ranked([content], np.zeros(len(every), np.int64), start, end, allowed, check)
         chance = np.zeros(len(ranked.order))
         chance[ranked.order] = ranked.probability
+        number = {place: at for at, place in enumerate(every)}
         made = []
-        for at in best:
-            row = int(ranked.row[at])
-            reasons = evidence.explain(self._rows.compiled, ranked.measured.prepared.places, ranked.pairs, chance, mention, row)
-            reasons += self._remembered(content[place[0] : place[1]], row)
-            reasons += evidence.context(self._rows.compiled, ranked.sense, ranked.pairs, mention, row)
-            made.append((row, float(ranked.probability[at]), sorted(reasons, key=lambda reason: -abs(reason.value))))
+        for place in asked:
+            if check is not None:
+                check()
+            made.append([self._reasons(content, place, ranked, chance, number[place], at) for at in ranked.best_of(number[place], k)])
         return made
+
+    def _reasons(
+        self, content: str, place: tuple[int, int], ranked: Ranked, chance: Floats, mention: int, at: int
+    ) -> tuple[int, float, list[Evidence]]:
+        """Of one candidate of one mention."""
+        row = int(ranked.row[at])
+        reasons = evidence.explain(self._rows.compiled, ranked.measured.prepared.places, ranked.pairs, chance, mention, row)
+        reasons += self._remembered(content[place[0] : place[1]], row)
+        reasons += evidence.context(self._rows.compiled, ranked.sense, ranked.pairs, mention, row)
+        return row, float(ranked.probability[at]), sorted(reasons, key=lambda reason: -abs(reason.value))
 
     def _remembered(self, surface: str, row: int) -> list[Evidence]:
         """What labels said of these words."""

@@ -21,11 +21,10 @@ def passing(target: str | None, linker: str | None, condition: str | None, param
     """Body of `pgembed._filter_links`; None where there is no filter."""
     if condition is None or not condition.strip():
         return None
-    name = linker
-    if target is not None:
-        name = registered.of_table(DATABASE, columns.table(DATABASE, target)[0], linker)
+    mine = None if target is None else columns.table(DATABASE, target)[0]
+    name = linker if mine is None else registered.of_table(DATABASE, mine, linker)
     line = registered.read(DATABASE, name)
-    wanted = [one for one in line.targets if target is None or one.table.oid == columns.table(DATABASE, target)[0].oid]
+    wanted = [one for one in line.targets if mine is None or one.table.oid == mine.oid]
     if len(wanted) > 1:
         raise errors.NotSupported(
             f'linker "{name}" has {len(wanted)} targets, and a filter is about the rows of one',
@@ -115,9 +114,9 @@ def explain(
     text = content or ""
     found = _link(opened, text, None if start_char is None else [f"[{start_char},{end_char})"], allowed, None, pronouns)
     rows: list[tuple[object, ...]] = []
-    for link in found:
-        span = (link.start_char, link.end_char)
-        best = opened.linker.explain(text, span, allowed=allowed, pronouns=bool(pronouns), k=k)
+    spans = [(link.start_char, link.end_char) for link in found]
+    told = opened.linker.explain(text, spans, allowed=allowed, pronouns=bool(pronouns), k=k, check=DATABASE.check_interrupts)
+    for link, span, best in zip(found, spans, told, strict=True):
         for rank, (row, probability, evidence) in enumerate(best, 1):
             name = opened.linker.knowledge.names[row]
             words = [one.words for one in evidence]

@@ -85,7 +85,7 @@ def test_rows_are_proposed_where_no_name_is_like_a_mention() -> None:
 def test_the_reasons_name_the_context() -> None:
     content = ASKED[1][0]
     at = content.index("Mercury") + 1
-    found = Linker(knowledge(), Words(CONTEXTS)).explain(content, (at, at + 7), k=2)
+    found = Linker(knowledge(), Words(CONTEXTS)).explain(content, [(at, at + 7)], k=2)[0]
     row, _, reasons = found[0]
     said = next(reason for reason in reasons if reason.feature == "context")
     assert row == 1
@@ -94,7 +94,7 @@ def test_the_reasons_name_the_context() -> None:
     other = next(reason for reason in found[1][2] if reason.feature == "context")
     assert other.value < 0
     assert other.words.startswith("the text fits less what is said of Mercury")
-    assert not [reason for reason in Linker(knowledge()).explain(content, (at, at + 7))[0][2] if reason.feature == "context"]
+    assert not [reason for reason in Linker(knowledge()).explain(content, [(at, at + 7)])[0][0][2] if reason.feature == "context"]
 
 
 def test_a_long_text_is_read_around_its_mentions() -> None:

@@ -251,3 +251,16 @@ def test_who_was_spoken_of_is_described_again() -> None:
         ("Red Hat", 1, "link"), ("The company", 1, "link"), ("It", 1, "link"),
     ]  # fmt: skip
     assert [link.decision for link in Linker(table).link(["The company has many friends."])[0]] in ([], ["nil"])
+
+
+def test_places_of_a_text_are_explained_together_as_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = "we raised shared_bufers and work mem, and max_conections stays"
+    ready = linker(SETTINGS)
+    spans = [(found.start_char, found.end_char) for found in ready.link([content])[0]]
+    assert len(spans) == 3
+    alone = [ready.explain(content, [span], k=2)[0] for span in spans]
+    ranked = []
+    monkeypatch.setattr(ready, "_ranked", lambda *given, once=ready._ranked: ranked.append(given) or once(*given))
+    assert ready.explain(content, spans, k=2) == alone
+    assert len(ranked) == 1
+    assert ready.explain(content, []) == []

@@ -64,7 +64,7 @@ def test_labels_name_rows_in_words_that_no_name_has() -> None:
     (link,) = linker.link(["Yesterday Old Smokey sang."], [[(11, 21)]])[0]
     assert link.row == 3
     assert link.decision == "link"
-    reasons = linker.explain("Yesterday Old Smokey sang.", (11, 21))[0]
+    reasons = linker.explain("Yesterday Old Smokey sang.", [(11, 21)])[0][0]
     assert reasons[0] == 3
     assert any(reason.feature == "memory" and "6 of 6" in reason.words for reason in reasons[2])
 
