@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -20,6 +20,7 @@ import pytest
 from psycopg import conninfo, sql
 from pytest_postgresql import factories
 
+from pgembed.errors import PgembedError
 from pgembed.testing.clones import Clones
 
 Connection = psycopg.Connection[Any]
@@ -298,3 +299,13 @@ def spots(db: Connection) -> Connection:
         """
     )
     return db
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """DETAIL and HINT of an error that failed a test: its message alone may name the file and not what was wrong with it."""
+    report = yield
+    error = call.excinfo and call.excinfo.value
+    if report.failed and isinstance(error, PgembedError):
+        report.sections += [(name, text) for name, text in (("DETAIL", error.detail), ("HINT", error.hint)) if text]
+    return report
