@@ -3,7 +3,8 @@
 onnxruntime copies every matrix into an order of its own when it opens a session: 10 MB a backend of the default model in int8, 40 MB in
 fp32. It can write that order to a file and map it (option save_external_prepacked_constant_initializers), which makes it the server's
 instead of a backend's. An order is looked up by a checksum of what the kernels ask for, so on another CPU, or with another version, it
-is not found, and the session makes its copy as before.
+is not found, and the session makes its copy as before. From onnxruntime 1.32 what is found is also compared, and a file that was written
+over is refused; only the mapped pages stay.
 """
 
 from __future__ import annotations
