@@ -16,7 +16,7 @@ from pgvector.sqlalchemy import HALFVEC, SPARSEVEC, VECTOR
 from sqlalchemy import INTEGER, Column, Engine, Integer, MetaData, Table, insert, literal, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import DOMAIN
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SAWarning
 
 from pgembed import errors
 from pgembed.sqlalchemy import BINVEC, CODE, reflect_codes
@@ -42,7 +42,7 @@ def coded(db: psycopg.Connection[Any], engine: Engine) -> Iterator[Table]:
         """
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", SAWarning)
         yield Table("item", MetaData(), schema="my shop", autoload_with=engine, listeners=LISTENERS)
 
 

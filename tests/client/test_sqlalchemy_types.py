@@ -23,7 +23,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import DBAPIError, SAWarning, StatementError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from pgembed import errors
@@ -147,7 +147,7 @@ def test_a_table_is_reflected_without_a_warning(engine: Engine, path: str) -> No
         connection.execute(text("ALTER TABLE item ADD made pgembed.binvec(3) GENERATED ALWAYS AS (binary_quantize(e)) STORED"))
         connection.execute(text(f"SET LOCAL search_path = {path}"))
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", SAWarning)
             found = Table("item", MetaData(), autoload_with=connection)
         assert isinstance(found.c.code.type, BINVEC)
         lengths = {column.name: column.type.length for column in found.c if isinstance(column.type, BINVEC)}
