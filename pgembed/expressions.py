@@ -84,9 +84,10 @@ def drop(db: Database, function: RowFunction) -> None:
 def _columns_read(db: Database, found: Table, expression: str, returns: str, schema: str) -> list[tuple[str, str]] | None:
     """Name and type of the table's columns that an expression reads, as PostgreSQL itself sees it; None where it takes the whole row."""
     function = f"{quote(schema)}.{quote(naming.free(db, schema, 'functions', 'pgembed_probe'))}"
+    # From the table, not from an argument of its type: of that PostgreSQL 14 keeps no columns.
     db.execute(
-        f'CREATE FUNCTION {function}("row" {found.sql}) RETURNS {returns} LANGUAGE sql STABLE\n'
-        f"RETURN (SELECT ({expression}\n)::{returns} FROM pg_catalog.unnest(ARRAY[$1]) AS {found.alias})"
+        f"CREATE FUNCTION {function}() RETURNS {returns} LANGUAGE sql STABLE\n"
+        f"RETURN (SELECT ({expression}\n)::{returns} FROM {found.sql} AS {found.alias})"
     )
     rows = db.execute(
         "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,"

@@ -28,6 +28,9 @@ def body(followed: Followed) -> str:
 EXCEPTION WHEN OTHERS THEN
     -- whoever writes the row must not suffer from the source: refresh meets the same error and records it
     BEGIN
+        IF NEW.{hashed} = '\\xff'::bytea AND OLD.{hashed} IS DISTINCT FROM NEW.{hashed} THEN
+            RETURN NEW;  -- it has met it, and this is its record
+        END IF;
         NEW.{hashed} := '\\x00'::bytea;
     EXCEPTION WHEN undefined_column THEN
         NULL;  -- it was renamed or dropped

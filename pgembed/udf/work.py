@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pgembed import columns, declarations, errors, faults, progress
@@ -66,6 +67,24 @@ def pause_column(target: str | None, column_name: str | None, sqlstate: str | No
             failures.pause(registry.ask_for, column, sqlstate or "XX000", error or "unknown")
 
 
+_being_written: set[tuple[int, str, str]] = set()  # oid, column, key
+
+
+@contextmanager
+def _written(column: Column, keys: Sequence[str]) -> Iterator[list[str]]:
+    """Those of some rows that no call further out in this session is writing; these are being written meanwhile.
+
+    Where a trigger of the user's gives a row another text whenever it is written, the row would be embedded without end; it is left stale.
+    """
+    rows = {(column.table.oid, column.name, key): key for key in keys}
+    mine = rows.keys() - _being_written
+    _being_written.update(mine)
+    try:
+        yield [key for row, key in rows.items() if row in mine]
+    finally:
+        _being_written.difference_update(mine)
+
+
 @boundary
 def embed_rows(target: str | None, column_name: str | None, keys: list[str] | None) -> int:
     """Body of `pgembed._embed_rows`: how many rows were written. No fault of the model, the source or a text is the writer's."""
@@ -79,10 +98,13 @@ def embed_rows(target: str | None, column_name: str | None, keys: list[str] | No
         label = column.label
         if column.source_function is None:
             return 0
-        held = claims.Held(0, str(column.table.oid), column.name, list(keys), 1)
-        encoder = ColumnEncoder(DATABASE, column, by_backend=True)
-        failed = running.embed_claim(DATABASE, column, encoder, held, tally, commits=False, states=reading.NEEDY)
-        _settle(column, held, failed)
+        with _written(column, keys) as mine:
+            if not mine:
+                return 0
+            held = claims.Held(0, str(column.table.oid), column.name, mine, 1)
+            encoder = ColumnEncoder(DATABASE, column, by_backend=True)
+            failed = running.embed_claim(DATABASE, column, encoder, held, tally, commits=False, states=reading.NEEDY)
+            _settle(column, held, failed)
     except Unusable as error:
         _tell_left(label, len(keys), error.sqlstate, error.message if isinstance(error.cause, errors.PgembedError) else None)
     except errors.PgembedError as error:

@@ -246,6 +246,39 @@ def test_rows_are_found_as_soon_as_they_are_written(db: Connection) -> None:
     assert counts(db, "t") == {"fresh": 2, "null_source": 1}
 
 
+def test_a_row_whose_whole_row_source_fails_is_tried_once(db: Connection, notices: Notices) -> None:
+    """A trigger on every UPDATE evaluated the source again when the failure was written down, and had the row tried again, without end."""
+    db.execute(
+        """
+        CREATE TABLE t (id int PRIMARY KEY, n int);
+        SELECT pgembed.add_embedding('t', 't::text || 10 / n', sync => 'immediate');
+        INSERT INTO t VALUES (1, 0), (2, 5);
+        UPDATE t SET n = 0 WHERE id = 2;
+        """
+    )
+    assert states(db, "t") == ["failed", "failed"]
+    failures = db.execute("SELECT key, attempts, sqlstate FROM pgembed.failures ORDER BY key").fetchall()
+    assert failures == [("1", 1, "22012"), ("2", 1, "22012")]
+    assert [notice.severity for notice in notices].count("WARNING") == 2
+    db.execute("UPDATE t SET n = 2")
+    assert states(db, "t") == ["fresh", "fresh"]
+
+
+def test_a_text_that_every_write_changes_is_embedded_once(db: Connection) -> None:
+    """Writing the vector changes it, too; the row says that it is stale."""
+    db.execute(
+        """
+        CREATE TABLE t (id int PRIMARY KEY, version int);
+        CREATE FUNCTION next_version() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.version := OLD.version + 1; RETURN NEW; END $$;
+        CREATE TRIGGER a_count BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION next_version();
+        SELECT pgembed.add_embedding('t', 't::text', sync => 'immediate');
+        INSERT INTO t VALUES (1, 0);
+        """
+    )
+    assert states(db, "t") == ["stale"]
+    assert db.execute("SELECT version, embedding IS NOT NULL FROM t").fetchone() == (1, True)
+
+
 def test_chunks_are_made_at_once(db: Connection) -> None:
     db.execute("CREATE TABLE doc (id int PRIMARY KEY, body text)")
     db.execute("SELECT pgembed.add_embedding('doc', 'body', column_name => 'part', chunk_tokens => 10)")
