@@ -198,7 +198,10 @@ def _bases(db: Database, found: Table, source: RowFunction) -> list[str]:
         " FROM pg_catalog.pg_attribute AS g"
         " JOIN pg_catalog.pg_attrdef AS x ON x.adrelid = g.attrelid AND x.adnum = g.attnum"
         " LEFT JOIN pg_catalog.pg_depend AS d"
-        " ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid = x.oid"
+        " ON (d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid = x.oid"
+        # PostgreSQL 14 says it of the column
+        " OR d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = g.attrelid"
+        " AND d.objsubid = g.attnum)"
         " AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = g.attrelid"
         " AND d.refobjsubid <> g.attnum"
         " LEFT JOIN pg_catalog.pg_attribute AS b ON b.attrelid = g.attrelid AND b.attnum = d.refobjsubid"

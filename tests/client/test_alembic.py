@@ -272,13 +272,14 @@ def test_drop_takes_codes_and_codecs_along(bare: Connection) -> None:
             """
         )
     )
-    with pytest.raises(DBAPIError) as caught, bare.begin_nested():
-        op.drop_pgembed()
-    error = caught.value.orig
-    assert isinstance(error, psycopg.Error)
-    assert error.sqlstate == "2BP01"
-    assert "column mine of table public.spot" in (error.diag.message_detail or "")
-    bare.execute(text("ALTER TABLE spot DROP COLUMN mine"))
+    if (bare.dialect.server_version_info or ()) >= (15,):  # before, PostgreSQL drops a generated column with a function that it calls
+        with pytest.raises(DBAPIError) as caught, bare.begin_nested():
+            op.drop_pgembed()
+        error = caught.value.orig
+        assert isinstance(error, psycopg.Error)
+        assert error.sqlstate == "2BP01"
+        assert "column mine of table public.spot" in (error.diag.message_detail or "")
+        bare.execute(text("ALTER TABLE spot DROP COLUMN mine"))
     op.drop_pgembed()
     assert bare.scalar(text("SELECT to_regnamespace('pgembed')")) is None
     columns = bare.scalars(text("SELECT attname FROM pg_attribute WHERE attrelid = 'spot'::regclass AND attnum > 0 AND NOT attisdropped"))
