@@ -287,6 +287,8 @@ def test_a_partitioned_table_has_one_table_of_chunks(db: Connection) -> None:
     )
     db.execute("SELECT pgembed.add_embedding('doc', 'body', column_name => 'part', chunk_tokens => 5)")
     db.execute("CALL pgembed.refresh('doc')")
+    if db.info.server_version < 150000:
+        pytest.skip("PostgreSQL 14 deletes what refers to a row that moves to another partition")
     db.execute("UPDATE doc SET kind = 'b', id = 2 WHERE kind = 'a'")
     assert db.execute("SELECT kind, id, ordinal FROM doc_part_chunk ORDER BY 1, 2, 3").fetchall() == [("b", 1, 1), ("b", 2, 1), ("b", 2, 2)]
     assert found_chunks(db, "'an insect', k => 1") == [(2, "A bee hums.")]

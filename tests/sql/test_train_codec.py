@@ -354,6 +354,8 @@ def test_a_codec_in_use_is_not_dropped(item: Connection, refused: Refused) -> No
     error = refused(item, "2BP01", drop, message="is used by 1 column of codes", hint="drop_code('item', 'code')")
     assert error.diag.message_detail == "column code of table item"
     item.execute("SELECT pgembed.drop_code('item', 'code')")
+    if item.info.server_version < 150000:
+        pytest.skip("PostgreSQL 14 drops a generated column with a function that it calls")
     item.execute("ALTER TABLE item ADD COLUMN mine item_pq_code GENERATED ALWAYS AS (item_pq(e)) STORED")
     error = refused(item, "2BP01", drop)
     assert "mine" in (error.diag.message_detail or "")
